@@ -1,0 +1,200 @@
+"""What a model file says of itself: frozen dataclasses to and from one JSON value."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, Self, cast, get_args
+
+SCHEMA = 1
+"""Version of the metadata below. A file with a newer one is refused."""
+
+WindowMode = Literal["sliding", "stateful", "segment"]
+WindowShape = Literal["povey", "hann", "hamming"]
+
+
+class SpecError(ValueError):
+    """Metadata that is missing, unknown, newer than this code, or contradicts itself."""
+
+
+def _exact(value: float, what: str) -> int:
+    rounded = round(value)
+    if abs(value - rounded) > 1e-9:
+        raise SpecError(f"{what} must be a whole number of samples, got {value}")
+    return rounded
+
+
+@dataclass(frozen=True, slots=True)
+class FbankSpec:
+    """A Kaldi-compatible log-mel front end: no dither, edges snipped, power spectrum, natural log."""
+
+    sample_rate: int = 16_000
+    frame_ms: float = 25.0
+    hop_ms: float = 10.0
+    mels: int = 40
+    low_hz: float = 20.0
+    high_hz: float = 8_000.0
+    """Upper edge of the last filter, at most half the sample rate."""
+    window: WindowShape = "povey"
+    preemphasis: float = 0.97
+    remove_dc: bool = True
+    """Subtract each frame's mean first."""
+    floor: float = 1.1920928955078125e-07
+    """Energies are raised to this before the log (float32 epsilon, as Kaldi)."""
+    scale: float = 1.0
+    """Samples in [-1, 1] are multiplied by this; 32768 gives Kaldi's 16-bit range."""
+
+    def __post_init__(self) -> None:
+        if self.sample_rate < 1 or self.mels < 1:
+            raise SpecError(f"sample_rate {self.sample_rate} and mels {self.mels} must be positive")
+        if not 0 <= self.low_hz < self.high_hz <= self.sample_rate / 2:
+            raise SpecError(f"need 0 <= low_hz < high_hz <= {self.sample_rate / 2}, got {self.low_hz}, {self.high_hz}")
+        if self.window not in get_args(WindowShape):
+            raise SpecError(f"window must be one of {get_args(WindowShape)}, got {self.window!r}")
+        if self.hop_samples < 1 or self.frame_samples < self.hop_samples:
+            raise SpecError(f"need frame_ms >= hop_ms > 0, got {self.frame_ms}, {self.hop_ms}")
+
+    @property
+    def frame_samples(self) -> int:
+        """Length of a frame in samples."""
+        return _exact(self.sample_rate * self.frame_ms / 1000, "frame_ms")
+
+    @property
+    def hop_samples(self) -> int:
+        """Distance between the starts of two frames in samples."""
+        return _exact(self.sample_rate * self.hop_ms / 1000, "hop_ms")
+
+    @property
+    def fft_size(self) -> int:
+        """The frame length rounded up to a power of two, as Kaldi does."""
+        return 1 << (self.frame_samples - 1).bit_length()
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSpec:
+    """How frames reach the model."""
+
+    frames: int
+    """Frames that one decision covers; the most frames of a segment for "segment"."""
+    hop: int
+    """Frames between two decisions, and the frames of one call of a "stateful" model."""
+    lookahead: int = 0
+    """Frames after a moment that its score waits for."""
+    mode: WindowMode = "sliding"
+    """"sliding": the last `frames` frames, again every `hop`; "stateful": `hop` new frames a call, the rest
+    in recurrent state; "segment": all frames between the start and the end of speech, at once."""
+
+    def __post_init__(self) -> None:
+        if self.frames < 1 or self.hop < 1 or self.lookahead < 0:
+            raise SpecError(f"frames {self.frames} and hop {self.hop} must be positive, lookahead {self.lookahead} not negative")
+        if self.mode not in get_args(WindowMode):
+            raise SpecError(f"mode must be one of {get_args(WindowMode)}, got {self.mode!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class StateSpec:
+    """One recurrent state: input `name`, output `name`_next, zeros of `shape` at the start."""
+
+    name: str
+    shape: tuple[int, ...]
+    """Without the batch axis, which comes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """All that the runtime must know of a model. The graph takes `frames` (batch, frames, mels) and the
+    states, and gives `scores` (batch, steps, labels) and the next states. Normalisation of features
+    (CMVN) lives inside the graph."""
+
+    name: str
+    task: str
+    features: FbankSpec
+    window: WindowSpec
+    labels: tuple[str, ...]
+    states: tuple[StateSpec, ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """The task decoder's own settings, such as thresholds; the decoder refuses unknown ones."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Data, recipe, commit, metrics: how the model came to be."""
+    schema: int = SCHEMA
+
+    def to_json(self) -> str:
+        """The one metadata value that travels in the .onnx file."""
+        return json.dumps(asdict(self), ensure_ascii=False, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The inverse of `to_json`.
+
+        Raises:
+            SpecError: no JSON object, a missing or unknown key, a wrong type, or a newer schema.
+        """
+        try:
+            raw = json.loads(text)
+        except ValueError as error:
+            raise SpecError(f"metadata is not JSON: {error}") from None
+        if not isinstance(raw, dict):
+            raise SpecError(f"metadata must be a JSON object, got {type(raw).__name__}")
+        schema = raw.get("schema")
+        if not isinstance(schema, int) or isinstance(schema, bool):
+            raise SpecError(f"metadata key 'schema' must be a whole number, got {schema!r}")
+        if schema > SCHEMA:
+            raise SpecError(f"the model has schema {schema}, this stapes reads up to {SCHEMA}: install a newer stapes")
+        return cast("Self", _build(cls, raw, ""))
+
+
+_NESTED: dict[str, type] = {"features": FbankSpec, "window": WindowSpec}
+
+
+def _build(kind: type, raw: object, path: str) -> Any:
+    """A dataclass of `kind` from a JSON object, every key checked by name and type."""
+    if not isinstance(raw, dict):
+        raise SpecError(f"metadata key {path!r} must be an object, got {type(raw).__name__}")
+    known = {f.name: f for f in fields(kind)}
+    prefix = f"{path}." if path else ""
+    for key in raw:
+        if key not in known:
+            raise SpecError(f"unknown metadata key {prefix + key!r}")
+    values: dict[str, Any] = {}
+    for name, spec in known.items():
+        if name not in raw:
+            raise SpecError(f"metadata key {prefix + name!r} is missing")
+        values[name] = _value(spec.type, raw[name], prefix + name)
+    return kind(**values)
+
+
+def _value(kind: Any, raw: object, path: str) -> Any:
+    if path in _NESTED:
+        return _build(_NESTED[path], raw, path)
+    if path == "states":
+        states = [_build(StateSpec, s, f"states.{i}") for i, s in enumerate(_list(raw, path))]
+        return tuple(states)
+    if path == "labels":
+        labels = _list(raw, path)
+        if not labels or not all(isinstance(x, str) for x in labels):
+            raise SpecError(f"metadata key {path!r} must be a list of strings with at least one, got {raw!r}")
+        if len(set(labels)) != len(labels):
+            raise SpecError(f"metadata key {path!r} names a label twice")
+        return tuple(labels)
+    if path.startswith("states.") and path.endswith(".shape"):
+        shape = _list(raw, path)
+        if not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in shape):
+            raise SpecError(f"metadata key {path!r} must be a list of positive whole numbers, got {raw!r}")
+        return tuple(shape)
+    if path in ("params", "provenance"):
+        if not isinstance(raw, dict):
+            raise SpecError(f"metadata key {path!r} must be an object, got {type(raw).__name__}")
+        return raw
+    if kind is float:
+        if isinstance(raw, bool) or not isinstance(raw, int | float):
+            raise SpecError(f"metadata key {path!r} must be a number, got {raw!r}")
+        return float(raw)
+    wants = kind if isinstance(kind, type) else str
+    if not isinstance(raw, wants) or (wants is int and isinstance(raw, bool)):
+        raise SpecError(f"metadata key {path!r} must be {wants.__name__}, got {raw!r}")
+    return raw
+
+
+def _list(raw: object, path: str) -> list[Any]:
+    if not isinstance(raw, list):
+        raise SpecError(f"metadata key {path!r} must be a list, got {type(raw).__name__}")
+    return raw
