@@ -1,0 +1,1 @@
+"""Keyword spotting: networks, data, training and calibration. The device never imports this package."""

@@ -1,0 +1,165 @@
+"""GraphTCN: the graph convolution of CENet-GCN on a causal trunk whose work overlapping windows share.
+
+CENet-GCN asks all positions of a one-second map about each other and starts anew with each window. Here a
+causal temporal trunk makes one node of `width` channels each 20 ms and never looks back at frames; only the graph, which is
+cheap, is built anew for each window, over its `window` nodes. So a decision each 100 ms costs the trunk
+100 ms of audio, not a second. The design is ours; the graph convolution is the paper's (section 3).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+STRIDE = 2
+"""Frames a node: 20 ms at a 10 ms hop."""
+HISTORY = 3
+"""Frames that the first convolution needs from before its chunk."""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphTCNSpec:
+    """The shape of a GraphTCN."""
+
+    mels: int = 40
+    stem: int = 16
+    """Channels of the first, two-dimensional convolution; the second has twice as many."""
+    width: int = 64
+    """Channels of a node."""
+    kernel: int = 5
+    dilations: tuple[int, ...] = (1, 2, 4)
+    """One residual block of two convolutions each."""
+    window: int = 50
+    """Nodes that a decision sees: 1 s."""
+    hop: int = 5
+    """Nodes between two decisions: 100 ms."""
+    graph: bool = True
+    """Off: the plain mean over the window, to see what the graph is worth."""
+    dropout: float = 0.1
+    labels: int = 12
+
+    @property
+    def memory(self) -> int:
+        """Nodes that the trunk's convolutions keep from before a chunk, all layers together."""
+        return sum(2 * (self.kernel - 1) * dilation for dilation in self.dilations)
+
+
+class CausalConv(nn.Module):
+    """1-D convolution over past and present nodes, batch normalisation."""
+
+    def __init__(self, width: int, kernel: int, dilation: int) -> None:
+        super().__init__()
+        self.past = (kernel - 1) * dilation
+        self.conv = nn.Conv1d(width, width, kernel, dilation=dilation, bias=False)
+        self.norm = nn.BatchNorm1d(width)
+
+    def forward(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, width, nodes) and (batch, width, self.past) to the same nodes and the next past."""
+        joined = torch.cat((past, x), dim=2)
+        return self.norm(self.conv(joined)), joined[:, :, -self.past :]
+
+
+class GraphTCN(nn.Module):
+    """Frames to keyword posteriors, one a hop, with two states: `history` of frames, `memory` of nodes."""
+
+    def __init__(self, spec: GraphTCNSpec = GraphTCNSpec()) -> None:  # noqa: B008 - frozen, so shared safely
+        super().__init__()
+        self.spec = spec
+        self.register_buffer("mean", torch.zeros(spec.mels))
+        self.register_buffer("scale", torch.ones(spec.mels))
+        bands = -(-(-(-spec.mels // 2)) // 2)
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, spec.stem, 5, stride=2, padding=(2, 0), bias=False),
+            nn.BatchNorm2d(spec.stem),
+            nn.ReLU(),
+            nn.Conv2d(spec.stem, 2 * spec.stem, (3, 1), stride=(2, 1), padding=(1, 0), bias=False),
+            nn.BatchNorm2d(2 * spec.stem),
+            nn.ReLU(),
+        )
+        self.enter = nn.Sequential(
+            nn.Conv1d(2 * spec.stem * bands, spec.width, 1, bias=False), nn.BatchNorm1d(spec.width), nn.ReLU()
+        )
+        self.convs = nn.ModuleList(
+            CausalConv(spec.width, spec.kernel, dilation) for dilation in spec.dilations for _ in range(2)
+        )
+        embedding = spec.width // 4
+        # θ, φ and the product with W of CENet-GCN, made once a node and kept while windows pass over it.
+        self.relate = nn.Conv1d(spec.width, 2 * embedding + spec.width, 1)
+        self.gamma = nn.Parameter(torch.zeros(()))
+        self.dropout = nn.Dropout(spec.dropout)
+        self.classifier = nn.Linear(spec.width, spec.labels)
+
+    def normalise(self, mean: Tensor, std: Tensor) -> None:
+        """Set the features' mean and standard deviation, (mels,) each; they travel in the graph."""
+        self.mean.copy_(mean)
+        self.scale.copy_(1 / std)
+
+    def start(self, batch: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The states before the first frame: zeros, shaped as `forward` takes them."""
+        like = self.mean
+        spec = self.spec
+        return (
+            like.new_zeros(batch, HISTORY, spec.mels),
+            like.new_zeros(batch, spec.width, spec.memory),
+            like.new_zeros(batch, self.relate.out_channels + spec.width, spec.window - spec.hop),
+        )
+
+    def forward(self, frames: Tensor, history: Tensor, memory: Tensor, window: Tensor) -> tuple[Tensor, ...]:
+        """Posteriors and the next states.
+
+        Args:
+            frames: (batch, frames, mels) log-mel, a multiple of 2·hop frames.
+            history: (batch, 3, mels), the last normalised frames.
+            memory: (batch, width, spec.memory), what the convolutions keep.
+            window: (batch, channels, spec.window − spec.hop), nodes that the next window still sees.
+
+        Returns:
+            (batch, hops, labels) posteriors, then the three states.
+        """
+        nodes, history, memory = self.nodes(frames, history, memory)
+        joined = torch.cat((window, nodes), dim=2)
+        hops = nodes.shape[2] // self.spec.hop
+        device = frames.device
+        starts = torch.arange(hops, device=device) * self.spec.hop
+        index = starts[:, None] + torch.arange(self.spec.window, device=device)
+        windows = joined[:, :, index].transpose(1, 2)  # (batch, hops, channels, window)
+        keep = self.spec.window - self.spec.hop
+        return torch.softmax(self.decide(windows), dim=-1), history, memory, joined[:, :, -keep:]
+
+    def logits(self, frames: Tensor) -> Tensor:
+        """(batch, frames, mels) from the start of a stream to (batch, labels): the last window alone."""
+        nodes, _, _ = self.nodes(frames, *self.start(frames.shape[0])[:2])
+        missing = self.spec.window - nodes.shape[2]
+        if missing > 0:
+            nodes = nn.functional.pad(nodes, (missing, 0))
+        return self.decide(nodes[:, None, :, -self.spec.window :])[:, 0]
+
+    def nodes(self, frames: Tensor, history: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The trunk: (batch, frames, mels) to (batch, channels, frames // 2) and its two states.
+
+        The channels are the node itself, then θ, φ and the node's product with W.
+        """
+        joined = torch.cat((history, (frames - self.mean) * self.scale), dim=1)
+        maps = self.stem(joined.transpose(1, 2).unsqueeze(1))  # (batch, 2·stem, mels/4, nodes)
+        x = self.enter(maps.flatten(1, 2))  # (batch, width, nodes)
+        pasts = memory.split([conv.past for conv in self.convs], dim=2)
+        kept = []
+        for first, second, past, past_of_second in zip(
+            self.convs[::2], self.convs[1::2], pasts[::2], pasts[1::2], strict=True
+        ):
+            y, next_past = first(x, past)
+            kept.append(next_past)
+            y, next_past = second(torch.relu(y), past_of_second)
+            kept.append(next_past)
+            x = torch.relu(x + y)
+        return torch.cat((x, self.relate(x)), dim=1), joined[:, -HISTORY:], torch.cat(kept, dim=2)
+
+    def decide(self, windows: Tensor) -> Tensor:
+        """(batch, hops, channels, window) nodes to (batch, hops, labels) logits: graph, mean, classifier."""
+        width = self.spec.width
+        embedding = width // 4
+        x, theta, phi, weighted = windows.split((width, embedding, embedding, width), dim=2)
+        if self.spec.graph:
+            edges = torch.softmax(theta.transpose(2, 3) @ phi, dim=-1)  # (batch, hops, window, window)
+            x = x + self.gamma * torch.relu(weighted @ edges.transpose(2, 3))
+        return torch.as_tensor(self.classifier(self.dropout(x.mean(3))))
