@@ -1,0 +1,32 @@
+"""The arrays that flow through the package, and the one check of what a caller hands in."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[np.float32]
+"""(samples,) mono audio in [-1, 1]."""
+Frames = NDArray[np.float32]
+"""(frames, mels) log-mel features."""
+
+
+def as_samples(samples: NDArray[Any]) -> Samples:
+    """One block of mono audio as contiguous float32, copied only where it must be.
+
+    float64 is rounded to float32. Integers are refused: nobody can tell whether a 3 in them means
+    3/32768 or an error. Values are not looked at, so NaN and infinity pass.
+
+    Args:
+        samples: (samples,) float32 or float64, any length, zero included.
+
+    Raises:
+        TypeError: any other dtype.
+        ValueError: not one axis.
+    """
+    block = np.asarray(samples)
+    if block.dtype not in (np.float32, np.float64):
+        raise TypeError(f"samples must be float32 in [-1, 1], got {block.dtype}; 16-bit integers: samples / 32768")
+    if block.ndim != 1:
+        raise ValueError(f"samples must have one axis (mono), got shape {block.shape}")
+    return np.ascontiguousarray(block, dtype=np.float32)

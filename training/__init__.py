@@ -1,0 +1,1 @@
+"""What the tasks share to train their models: torch only, never imported on a device."""
