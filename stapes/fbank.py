@@ -21,9 +21,9 @@ from stapes.spec import FbankSpec
 
 _CHUNK = 32
 """Frames worked on at a time: their spectra stay in the cache, and memory does not grow with the input."""
-_BAND = 16
-"""Mel channels a product. A filter touches few FFT bins, so narrow bands skip most zeros; and they are
-small enough (< 9216 weights) that OpenBLAS never starts threads for them."""
+_BAND = 4096
+"""Most weights of one mel product. A filter touches few FFT bins, so narrow bands of filters skip most
+zeros; and OpenBLAS starts threads only from 9216 weights on."""
 
 
 def frame_count(n_samples: int, spec: FbankSpec) -> int:
@@ -68,8 +68,14 @@ class _Plan:
 
     window: Samples
     """(frame_samples,) with the scale folded in."""
+    starts_above_zero: bool
+    """Whether the window lets a frame's first sample through."""
+    minus_preemphasis: np.float32
     keep: np.float32
     """Part of a constant that preemphasis lets through: 1 - preemphasis."""
+    mean_scale: np.float32
+    """From the sum of a frame to the part of its mean that preemphasis lets through."""
+    floor: np.float32
     bands: tuple[tuple[slice, slice, Samples], ...]
     """FFT bins, mel channels, and the (bins, channels) weights between them."""
 
@@ -77,14 +83,34 @@ class _Plan:
 @lru_cache(maxsize=16)
 def _plan(spec: FbankSpec) -> _Plan:
     weights = mel_weights(spec).astype(np.float32)
-    bands = []
-    for start in range(0, spec.mels, _BAND):
-        channels = slice(start, min(start + _BAND, spec.mels))
-        used = np.flatnonzero(weights[:, channels].any(axis=1))
-        bins = slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 1)
-        bands.append((bins, channels, np.ascontiguousarray(weights[bins, channels])))
+    bands: list[tuple[slice, slice, Samples]] = []
+    start = 0
+    while start < spec.mels:
+        stop = start + 1
+        bins = _used_bins(weights[:, start:stop])
+        while stop < spec.mels:
+            wider = _used_bins(weights[:, start : stop + 1])
+            if (wider.stop - wider.start) * (stop + 1 - start) > _BAND:
+                break
+            stop, bins = stop + 1, wider
+        bands.append((bins, slice(start, stop), np.ascontiguousarray(weights[bins, start:stop])))
+        start = stop
     scaled = (window(spec) * spec.scale).astype(np.float32)
-    return _Plan(scaled, np.float32(1 - spec.preemphasis), tuple(bands))
+    keep = 1 - spec.preemphasis
+    return _Plan(
+        window=scaled,
+        starts_above_zero=bool(scaled[0] != 0),
+        minus_preemphasis=np.float32(-spec.preemphasis),
+        keep=np.float32(keep),
+        mean_scale=np.float32(keep / spec.frame_samples),
+        floor=np.float32(spec.floor),
+        bands=tuple(bands),
+    )
+
+
+def _used_bins(weights: Frames) -> slice:
+    used = np.flatnonzero(weights.any(axis=1))
+    return slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 1)
 
 
 class FbankStream:
@@ -97,12 +123,18 @@ class FbankStream:
     def __init__(self, spec: FbankSpec) -> None:
         self.spec = spec
         self._plan = _plan(spec)
+        size = (_CHUNK - 1) * spec.hop_samples + spec.frame_samples
+        self._buffer = np.zeros(size, np.float32)
+        self._emphasised = np.zeros(size, np.float32)
         self._shaped = np.zeros((_CHUNK, spec.frame_samples), np.float32)
-        self.reset()
+        self._frames = _overlapping(self._buffer, spec)
+        self._emphasised_frames = _overlapping(self._emphasised, spec)
+        self._held = 0
+        self._finished = False
 
     def reset(self) -> None:
         """Forgets everything: the next sample is the first of a stream."""
-        self._tail = np.zeros(0, np.float32)
+        self._held = 0
         self._finished = False
 
     def accept(self, samples: Samples) -> Frames:
@@ -122,53 +154,61 @@ class FbankStream:
         if self._finished:
             raise RuntimeError("accept() after finish(): call reset() to begin a new stream")
         block = as_samples(samples)
-        if self._tail.size:
-            block = np.concatenate((self._tail, block))
-        n, hop = frame_count(block.size, self.spec), self.spec.hop_samples
-        frames = np.empty((n, self.spec.mels), np.float32)
+        spec, buffer, taken, made = self.spec, self._buffer, 0, 0
+        frames = np.empty((frame_count(self._held + block.size, spec), spec.mels), np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
-            for first in range(0, n, _CHUNK):
-                self._energies(block[first * hop :], frames[first : first + _CHUNK])
-            np.log(np.maximum(frames, np.float32(self.spec.floor), out=frames), out=frames)
-        # A copy, so that a long block is not kept alive by its end.
-        self._tail = block[n * hop :].copy()
+            while taken < block.size:
+                more = min(buffer.size - self._held, block.size - taken)
+                end = self._held + more
+                buffer[self._held : end] = block[taken : taken + more]
+                taken += more
+                n = frame_count(end, spec)
+                if n:
+                    self._energies(end, frames[made : made + n])
+                    made += n
+                    buffer[: end - n * spec.hop_samples] = buffer[n * spec.hop_samples : end]
+                self._held = end - n * spec.hop_samples
+            if made:
+                np.maximum(frames, self._plan.floor, out=frames)
+                np.log(frames, out=frames)
         return frames
 
     def finish(self) -> Frames:
         """Ends the stream. Edges are snipped, so what is left gives no frame: (0, mels)."""
         self._finished = True
-        self._tail = np.zeros(0, np.float32)
+        self._held = 0
         return np.empty((0, self.spec.mels), np.float32)
 
-    def _energies(self, x: Samples, out: Frames) -> None:
-        """Mel energies (frames, mels) of the frames that start at x[0], x[hop], …, written to `out`."""
-        spec, plan, n = self.spec, self._plan, len(out)
-        x = x[: (n - 1) * spec.hop_samples + spec.frame_samples]
-        shaped = self._shaped[:n]
+    def _energies(self, end: int, out: Frames) -> None:
+        """Mel energies (frames, mels) of the first `end` samples of the buffer, written to `out`."""
+        plan, n = self._plan, len(out)
+        x, emphasised = self._buffer[:end], self._emphasised[:end]
         # Kaldi takes the mean off each frame, then preemphasises it, x[i] - a x[i-1]. Preemphasis is linear:
-        # done once over the overlapping frames, the mean that remains to be taken off is (1 - a) of it.
-        emphasised = np.empty_like(x)
-        np.multiply(x[:-1], np.float32(-spec.preemphasis), out=emphasised[1:])
-        emphasised[1:] += x[1:]
-        emphasised[:1] = 0
-        strides = (spec.hop_samples * 4, 4)
-        frames = as_strided(x, shaped.shape, strides)
-        overlapping = as_strided(emphasised, shaped.shape, strides)
-        if spec.remove_dc:
+        # done once for the overlapping frames, (1 - a) of each mean remains to be taken off.
+        np.multiply(x[:-1], plan.minus_preemphasis, out=emphasised[1:])
+        np.add(emphasised[1:], x[1:], out=emphasised[1:])
+        shaped, frames = self._shaped[:n], self._frames[:n]
+        if self.spec.remove_dc:
             mean = np.add.reduce(frames, axis=1, keepdims=True)
-            mean *= plan.keep / np.float32(spec.frame_samples)
-            np.subtract(overlapping, mean, out=shaped)
-            shaped[:, :1] = frames[:, :1] * plan.keep - mean
+            mean *= plan.mean_scale
+            np.subtract(self._emphasised_frames[:n], mean, out=shaped)
         else:
-            shaped[:] = overlapping
-            shaped[:, :1] = frames[:, :1] * plan.keep
+            mean = np.zeros((1, 1), np.float32)
+            shaped[:] = self._emphasised_frames[:n]
+        if plan.starts_above_zero:  # a frame's first sample has none before it: Kaldi takes it for its own
+            shaped[:, :1] = frames[:, :1] * plan.keep - mean
         shaped *= plan.window
-        spectrum = np.fft.rfft(shaped, spec.fft_size).astype(np.complex64, copy=False)
-        parts = spectrum.view(np.float32)
+        spectrum = np.fft.rfft(shaped, self.spec.fft_size).astype(np.complex64, copy=False)
+        parts = spectrum.view(np.float32)  # real, imaginary, real, …
         parts *= parts
         power = parts[:, ::2] + parts[:, 1::2]
         for bins, channels, weights in plan.bands:
             np.matmul(power[:, None, bins], weights, out=out[:, None, channels])
+
+
+def _overlapping(buffer: Samples, spec: FbankSpec) -> Samples:
+    """A (chunk, frame_samples) view of a buffer."""
+    return as_strided(buffer, (_CHUNK, spec.frame_samples), (spec.hop_samples * 4, 4))
 
 
 def fbank(samples: Samples, spec: FbankSpec) -> Frames:

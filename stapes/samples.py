@@ -26,7 +26,7 @@ def as_samples(samples: NDArray[Any]) -> Samples:
     """
     block = np.asarray(samples)
     if block.dtype not in (np.float32, np.float64):
-        raise TypeError(f"samples must be float32 in [-1, 1], got {block.dtype}; 16-bit integers: samples / 32768")
+        raise TypeError(f"samples must be float32 in [-1, 1], got {block.dtype} (int16: divide by 32768)")
     if block.ndim != 1:
         raise ValueError(f"samples must have one axis (mono), got shape {block.shape}")
     return np.ascontiguousarray(block, dtype=np.float32)
