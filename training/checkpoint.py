@@ -1,0 +1,61 @@
+"""last.pt, from which a run goes on, and best.pt, from which a model is exported."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from training.atomic import replacing
+from training.recipe import RecipeError, differences
+
+OPERATIONAL = ("loop.threads", "loop.log_steps", "loop.checkpoint_minutes")
+"""Keys that may change between an interruption and its resumption."""
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Writes a dict of tensors and plain values, whole or not at all."""
+    with replacing(path) as draft:
+        torch.save(state, draft)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Reads what `save` wrote, onto the CPU; no code in the file is run."""
+    return cast("dict[str, Any]", torch.load(path, map_location="cpu", weights_only=True))
+
+
+def refuse_other(path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    """Compares the recipe of an interrupted run with the wanted one.
+
+    Raises:
+        RecipeError: they differ in more than OPERATIONAL keys; the message names them.
+    """
+    changed = [key for key in differences(old, new) if key not in OPERATIONAL]
+    if changed:
+        raise RecipeError(f"{path} is a run with other {', '.join(changed)}; resume=False overwrites it")
+
+
+def random_states(fabric: Fabric) -> list[Tensor]:
+    """The states of torch's global generators in all processes, each (processes, bytes).
+
+    A collective call: every process must make it.
+    """
+    states = [generator.get_state() for generator in generators(fabric.device)]
+    gathered = [cast("Tensor", fabric.all_gather(state)) for state in states]
+    return [each.cpu().reshape(fabric.world_size, -1) for each in gathered]
+
+
+def restore_random_states(fabric: Fabric, states: list[Tensor]) -> None:
+    """Puts this process' generators back to `random_states`."""
+    # not strict: a run that moved from a GPU to a CPU goes on, though no longer to the bit
+    for generator, ranks in zip(generators(fabric.device), states, strict=False):
+        generator.set_state(ranks[fabric.global_rank].contiguous())
+
+
+def generators(device: torch.device) -> list[torch.Generator]:
+    """Torch's global generators of a process: the CPU's and, if `device` is a GPU, that GPU's."""
+    found = [torch.default_generator]
+    if device.type == "cuda":
+        found.append(torch.cuda.default_generators[torch.cuda.current_device()])
+    return found
