@@ -7,7 +7,7 @@ from stapes.fbank import frame_count, mel_weights, window
 from stapes.spec import FbankSpec
 
 _CPU_SAMPLES = 1 << 17
-"""Samples worked on at a time on a CPU: their spectra stay in the cache, which makes it three times faster."""
+"""Samples worked on at a time on a CPU: their spectra stay in the cache, which is three times faster."""
 
 
 class Fbank(nn.Module):
@@ -46,7 +46,7 @@ class Fbank(nn.Module):
             return samples.new_empty((batch, frame_count(length, self.spec), self.spec.mels))
         if samples.device.type != "cpu":
             return self._features(samples)
-        parts = samples.split(max(1, _CPU_SAMPLES // length))
+        parts = torch.split(samples, max(1, _CPU_SAMPLES // length))
         return torch.cat([self._features(part) for part in parts])
 
     def _features(self, samples: Tensor) -> Tensor:
