@@ -27,6 +27,9 @@ from training.loopspec import LoopSpec, Loss, Task
 from training.optimizer import learning_rate, make_optimizer
 from training.recipe import to_toml
 
+DRAW_SECONDS = 30
+"""Least time between two pictures of the curves: one takes longer than a small epoch."""
+
 __all__ = ["LoopSpec", "Loss", "Task", "fit"]
 
 
@@ -86,7 +89,7 @@ def fit(task: Task, spec: LoopSpec, out_dir: Path | str, resume: bool = True) ->
     if fabric.is_global_zero:
         with replacing(out / "recipe.toml") as draft:
             draft.write_text(to_toml(recipe), encoding="utf-8")
-    started = saved = time.monotonic()
+    started = saved = drawn = time.monotonic()
 
     def save_last() -> None:
         state = {
@@ -156,7 +159,9 @@ def fit(task: Task, spec: LoopSpec, out_dir: Path | str, resume: bool = True) ->
                 save(out / "best.pt", best | {"provenance": {**task.provenance, "run": run}})
             with replacing(out / "metrics.json") as draft:
                 draft.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
-            draw(history, task.metric, out / "curves.png")
+            if epoch == spec.epochs or time.monotonic() - drawn > DRAW_SECONDS:
+                draw(history, task.metric, out / "curves.png")
+                drawn = time.monotonic()
         save_last()
         saved = time.monotonic()
     bar.close()
