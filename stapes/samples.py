@@ -25,7 +25,7 @@ def as_samples(samples: NDArray[Any]) -> Samples:
         ValueError: not one axis.
     """
     block = np.asarray(samples)
-    if block.dtype not in (np.float32, np.float64):
+    if block.dtype.kind != "f" or block.dtype.itemsize not in (4, 8):
         raise TypeError(f"samples must be float32 in [-1, 1], got {block.dtype} (int16: divide by 32768)")
     if block.ndim != 1:
         raise ValueError(f"samples must have one axis (mono), got shape {block.shape}")
