@@ -65,8 +65,6 @@ class GraphTCN(nn.Module):
     def __init__(self, spec: GraphTCNSpec = GraphTCNSpec()) -> None:  # noqa: B008 - frozen, so shared safely
         super().__init__()
         self.spec = spec
-        self.register_buffer("mean", torch.zeros(spec.mels))
-        self.register_buffer("scale", torch.ones(spec.mels))
         bands = -(-(-(-spec.mels // 2)) // 2)
         self.stem = nn.Sequential(
             nn.Conv2d(1, spec.stem, 5, stride=2, padding=(2, 0), bias=False),
@@ -89,27 +87,21 @@ class GraphTCN(nn.Module):
         self.dropout = nn.Dropout(spec.dropout)
         self.classifier = nn.Linear(spec.width, spec.labels)
 
-    def normalise(self, mean: Tensor, std: Tensor) -> None:
-        """Set the features' mean and standard deviation, (mels,) each; they travel in the graph."""
-        self.mean.copy_(mean)
-        self.scale.copy_(1 / std)
-
     def start(self, batch: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The states before the first frame: zeros, shaped as `forward` takes them."""
-        like = self.mean
-        spec = self.spec
+        """The states before the first frame: zeros, shaped as `stream` takes them."""
+        like, spec = self.gamma, self.spec
         return (
             like.new_zeros(batch, HISTORY, spec.mels),
             like.new_zeros(batch, spec.width, spec.memory),
             like.new_zeros(batch, self.relate.out_channels + spec.width, spec.window - spec.hop),
         )
 
-    def forward(self, frames: Tensor, history: Tensor, memory: Tensor, window: Tensor) -> tuple[Tensor, ...]:
+    def stream(self, frames: Tensor, history: Tensor, memory: Tensor, window: Tensor) -> tuple[Tensor, ...]:
         """Posteriors and the next states.
 
         Args:
-            frames: (batch, frames, mels) log-mel, a multiple of 2·hop frames.
-            history: (batch, 3, mels), the last normalised frames.
+            frames: (batch, frames, mels) normalised log-mel, a multiple of 2·hop frames.
+            history: (batch, 3, mels), the last frames.
             memory: (batch, width, spec.memory), what the convolutions keep.
             window: (batch, channels, spec.window − spec.hop), nodes that the next window still sees.
 
@@ -126,7 +118,7 @@ class GraphTCN(nn.Module):
         keep = self.spec.window - self.spec.hop
         return torch.softmax(self.decide(windows), dim=-1), history, memory, joined[:, :, -keep:]
 
-    def logits(self, frames: Tensor) -> Tensor:
+    def forward(self, frames: Tensor) -> Tensor:
         """(batch, frames, mels) from the start of a stream to (batch, labels): the last window alone."""
         nodes, _, _ = self.nodes(frames, *self.start(frames.shape[0])[:2])
         missing = self.spec.window - nodes.shape[2]
@@ -139,7 +131,7 @@ class GraphTCN(nn.Module):
 
         The channels are the node itself, then θ, φ and the node's product with W.
         """
-        joined = torch.cat((history, (frames - self.mean) * self.scale), dim=1)
+        joined = torch.cat((history, frames), dim=1)
         maps = self.stem(joined.transpose(1, 2).unsqueeze(1))  # (batch, 2·stem, mels/4, nodes)
         x = self.enter(maps.flatten(1, 2))  # (batch, width, nodes)
         pasts = memory.split([conv.past for conv in self.convs], dim=2)

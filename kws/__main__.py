@@ -1,0 +1,46 @@
+"""`python -m kws`: train a recipe, compare networks, calibrate thresholds, make synthetic clips."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from kws import calibrate, compare
+from kws.clips import DataError
+from kws.recipe import KwsRecipe
+from kws.task import KwsTask
+from training.loop import fit
+from training.recipe import RecipeError, load
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m kws", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    train = commands.add_parser("train", help="train a recipe")
+    train.add_argument("recipe", type=Path, help="a TOML file, such as those in kws/recipes")
+    train.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of data sets")
+    train.add_argument("--out", type=Path, help="folder of the run (default runs/<recipe's file name>)")
+    train.add_argument("--cache", type=Path, default=Path("runs/features"), help="folder of computed features")
+    train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a recipe key")
+    train.add_argument("--anew", action="store_true", help="start over instead of resuming")
+    compare.add_arguments(commands.add_parser("compare", help="train several networks by one recipe, several seeds"))
+    calibrate.add_arguments(commands.add_parser("calibrate", help="thresholds for a rate of false accepts"))
+    args = parser.parse_args(argv)
+    try:
+        if args.command == "train":
+            recipe = load(KwsRecipe, args.recipe, args.set)
+            out = args.out or Path("runs") / args.recipe.stem
+            metrics = fit(KwsTask(recipe, args.data, args.cache), recipe.loop, out, resume=not args.anew)
+            print(f"best dev {metrics['metric']}: {metrics['best']['dev']}, epoch {metrics['best']['epoch']}, in {out}")
+        elif args.command == "compare":
+            compare.run(args)
+        else:
+            calibrate.run(args)
+    except (RecipeError, DataError, FileNotFoundError) as error:
+        print(f"python -m kws: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

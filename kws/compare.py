@@ -1,0 +1,120 @@
+"""Several networks on the same data by the same recipe, several seeds each: one table."""
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import stats
+
+from kws.clips import LABELS
+from kws.features import judged
+from kws.multiplies import count_multiplies
+from kws.network import NetworkSpec
+from kws.recipe import KwsRecipe
+from kws.task import KwsTask, load_network
+from training.checkpoint import read
+from training.loop import fit
+from training.recipe import load
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A comparison's recipe: what all share, and what differs."""
+
+    shared: KwsRecipe = field(default_factory=KwsRecipe)
+    networks: Mapping[str, NetworkSpec] = field(default_factory=dict)
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line of `python -m kws compare`."""
+    parser.add_argument("recipe", type=Path, help="a comparison's TOML file, such as kws/recipes/compare.toml")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, default=Path("runs/compare"))
+    parser.add_argument("--cache", type=Path, default=Path("runs/features"))
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--only", nargs="*", help="names of networks to train; the table shows all that are done")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Trains what is missing (runs resume), then writes table.json and prints the table."""
+    comparison = load(Comparison, args.recipe, args.set)
+    for seed in comparison.seeds:  # seed by seed, so that an interrupted comparison is balanced
+        for name, network in comparison.networks.items():
+            out = args.out / f"{name}-{seed}"
+            if (args.only and name not in args.only) or (out / "test.json").exists():
+                continue
+            shared = comparison.shared
+            recipe = replace(shared, name=name, network=network, loop=replace(shared.loop, seed=seed))
+            fit(KwsTask(recipe, args.data, args.cache), recipe.loop, out)
+            _test(out, args.data, args.cache)
+    print(table(args.out, comparison))
+
+
+def _test(out: Path, data: Path, cache: Path) -> None:
+    """Figures of the last epoch's weights on dev and test; the last, as choosing the best epoch is choosing by luck."""
+    state = read(out / "last.pt")
+    checkpoint = {"recipe": state["recipe"], "model": _averaged(state)}
+    network, recipe = load_network(checkpoint)
+    figures: dict[str, object] = {}
+    for split in ("dev", "test"):
+        part = judged(data / recipe.data.main, split, recipe.features, cache)
+        with torch.inference_mode():
+            guesses = torch.cat([network(x).argmax(-1) for x in torch.from_numpy(part.frames).split(256)]).numpy()
+        right = guesses == part.labels
+        figures[split] = {
+            "n": len(right),
+            "accuracy": float(right.mean()),
+            "per_class": {
+                LABELS[c]: float(right[part.labels == c].mean()) for c in np.unique(part.labels)
+            },
+        }
+    counts = count_multiplies(network.network, recipe.mix.frames)
+    figures |= {
+        "parameters": sum(p.numel() for p in network.network.parameters()),
+        "multiplies": counts.parametric,
+        "multiplies_between_nodes": counts.between_nodes,
+        "minutes": round(state["spent_s"] / 60, 1),
+    }
+    (out / "test.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def _averaged(state: dict[str, object]) -> object:
+    average = state["average"]
+    return average["module"] if isinstance(average, dict) and "module" in average else state["module"]
+
+
+def table(out: Path, comparison: Comparison) -> str:
+    """Markdown: mean accuracy over seeds with its 95 % interval (Student's t over seeds), in percent."""
+    lines = [
+        "| network | parameters | multiplies | with N×N | seeds | dev % | test % | minutes |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    rows = {}
+    for name in comparison.networks:
+        done = [json.loads(path.read_text()) for path in sorted(out.glob(f"{name}-[0-9]*/test.json"))]
+        if not done:
+            continue
+        rows[name] = done
+        first = done[0]
+        total = first["multiplies"] + first["multiplies_between_nodes"]
+        lines.append(
+            f"| {name} | {first['parameters'] / 1e3:.1f} k | {first['multiplies'] / 1e6:.2f} M | {total / 1e6:.2f} M "
+            f"| {len(done)} | {interval([r['dev']['accuracy'] for r in done])} "
+            f"| {interval([r['test']['accuracy'] for r in done])} | {np.mean([r['minutes'] for r in done]):.1f} |"
+        )
+    (out / "table.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    return "\n".join(lines)
+
+
+def interval(accuracies: list[float]) -> str:
+    """Mean ± half the 95 % interval of the mean over seeds, in percent; one seed has no interval."""
+    values = 100 * np.array(accuracies)
+    if len(values) < 2:
+        return f"{values.mean():.2f}"
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return f"{values.mean():.2f} ± {half:.2f}"

@@ -1,0 +1,57 @@
+"""One keyword classifier out of a recipe's "network" table, with its feature normalisation inside."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from kws.baselines import DSCNN, BCResNet
+from kws.cenet import CENet, Depth
+from kws.graph_tcn import GraphTCN, GraphTCNSpec
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """Which network, and its own settings; those of the others are not looked at."""
+
+    kind: Literal["graph_tcn", "cenet", "bc_resnet", "ds_cnn"] = "graph_tcn"
+    graph_tcn: GraphTCNSpec = field(default_factory=GraphTCNSpec)
+    depth: Depth = 40
+    """cenet: 6, 24 or 40."""
+    graph_stages: tuple[int, ...] = (1, 2, 3)
+    """cenet: stages that end in a graph convolution; none for plain CENet."""
+    tau: float = 1.0
+    """bc_resnet: width."""
+
+
+class KeywordNet(nn.Module):
+    """Normalised features into a network: (batch, frames, mels) log-mel to (batch, labels) logits."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, spec: NetworkSpec, mels: int, labels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(mels))
+        self.register_buffer("scale", torch.ones(mels))
+        self.network = _network(spec, labels)
+
+    def normalise(self, mean: Tensor, std: Tensor) -> None:
+        """Sets the features' mean and standard deviation, (mels,) each; they travel with the weights."""
+        self.mean.copy_(mean)
+        self.scale.copy_(1 / std)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Logits of one window: its frames; for a streaming network, the stream from its start to the window's end."""
+        return torch.as_tensor(self.network((frames - self.mean) * self.scale))
+
+
+def _network(spec: NetworkSpec, labels: int) -> nn.Module:
+    if spec.kind == "cenet":
+        return CENet(spec.depth, spec.graph_stages, labels)
+    if spec.kind == "bc_resnet":
+        return BCResNet(spec.tau, labels)
+    if spec.kind == "ds_cnn":
+        return DSCNN(labels=labels)
+    return GraphTCN(spec.graph_tcn)
