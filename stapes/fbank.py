@@ -127,6 +127,7 @@ class FbankStream:
         self._buffer = np.zeros(size, np.float32)
         self._emphasised = np.zeros(size, np.float32)
         self._shaped = np.zeros((_CHUNK, spec.frame_samples), np.float32)
+        self._power = _aligned(_CHUNK, spec.fft_size // 2 + 1)
         self._frames = _overlapping(self._buffer, spec)
         self._emphasised_frames = _overlapping(self._emphasised, spec)
         self._held = 0
@@ -201,9 +202,17 @@ class FbankStream:
         spectrum = np.fft.rfft(shaped, self.spec.fft_size).astype(np.complex64, copy=False)
         parts = spectrum.view(np.float32)  # real, imaginary, real, …
         parts *= parts
-        power = parts[:, ::2] + parts[:, 1::2]
+        power = np.add(parts[:, ::2], parts[:, 1::2], out=self._power[:n])
         for bins, channels, weights in plan.bands:
             np.matmul(power[:, None, bins], weights, out=out[:, None, channels])
+
+
+def _aligned(rows: int, columns: int) -> Samples:
+    """Zeros whose rows all begin at a multiple of 64 bytes: some BLAS round by where their input lies."""
+    stride = -(-columns // 16) * 16
+    room = np.zeros(rows * stride + 16, np.float32)
+    begin = -(room.ctypes.data // 4) % 16
+    return room[begin : begin + rows * stride].reshape(rows, stride)[:, :columns]
 
 
 def _overlapping(buffer: Samples, spec: FbankSpec) -> Samples:

@@ -217,6 +217,6 @@ def _ratio(source_hz: int, target_hz: int) -> tuple[int, int]:
     up, down = target // common, source // common
     if max(up, down) > _LARGEST:
         raise ValueError(
-            f"cannot resample {source} Hz to {target} Hz: in their ratio {up}/{down} a part exceeds {_LARGEST}"
+            f"cannot resample {source} Hz to {target} Hz: a part of the ratio {up}/{down} is over {_LARGEST}"
         )
     return up, down
