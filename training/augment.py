@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.rooms import reverberate
+
 POWER_FLOOR = 1e-6
 """Mean square (-60 dB of full scale) below which a clip or a piece of noise counts as silent."""
 
@@ -21,6 +23,8 @@ class WaveSpec:
     shift_ms: float = 100.0
     """Largest shift to either side."""
     gain_db: tuple[float, float] = (-10.0, 5.0)
+    room_probability: float = 0.3
+    """Share of the clips that are put into a room."""
     noise_probability: float = 0.8
     """Share of the clips that get noise."""
     snr_db: tuple[float, float] = (0.0, 20.0)
@@ -28,8 +32,9 @@ class WaveSpec:
     def __post_init__(self) -> None:
         if self.shift_ms < 0:
             raise ValueError(f"shift_ms must not be negative, got {self.shift_ms}")
-        if not 0 <= self.noise_probability <= 1:
-            raise ValueError(f"noise_probability must lie in [0, 1], got {self.noise_probability}")
+        for name in ("room_probability", "noise_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
         for name, (low, high) in {"gain_db": self.gain_db, "snr_db": self.snr_db}.items():
             if not low <= high:
                 raise ValueError(f"{name} must rise, got {low}, {high}")
@@ -54,9 +59,15 @@ class MaskSpec:
 
 
 def augment(
-    waves: Tensor, sample_rate: int, spec: WaveSpec, generator: torch.Generator, noise: Tensor | None = None
+    waves: Tensor,
+    sample_rate: int,
+    spec: WaveSpec,
+    generator: torch.Generator,
+    *,
+    noise: Tensor | None = None,
+    rooms: Tensor | None = None,
 ) -> Tensor:
-    """Shifts, mixes with noise, then changes the gain, clipping to [-1, 1] as a device would.
+    """Shifts, reverberates, mixes with noise, then changes the gain, clipping to [-1, 1] as a device would.
 
     Args:
         waves: (batch, samples) float32.
@@ -64,6 +75,7 @@ def augment(
         spec: ranges and probabilities.
         generator: source of randomness, on the device of `waves`.
         noise: (noise samples,), one long recording or many joined, float32 or int16; None mixes in nothing.
+        rooms: (rooms, taps) from `rooms.room_responses`; None leaves all clips dry.
 
     Returns:
         (batch, samples) float32.
@@ -71,6 +83,9 @@ def augment(
     batch, samples = waves.shape
     limit = round(spec.shift_ms * sample_rate / 1000)
     waves = shift(waves, whole(-limit, limit, batch, generator), limit)
+    if rooms is not None:
+        wet = uniform(0, 1, batch, generator) < spec.room_probability
+        waves[wet] = reverberate(waves[wet], rooms[whole(0, len(rooms) - 1, batch, generator)[wet]])
     if noise is not None:
         snr_db = uniform(*spec.snr_db, batch, generator)
         snr_db[uniform(0, 1, batch, generator) >= spec.noise_probability] = torch.inf

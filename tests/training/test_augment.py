@@ -95,9 +95,9 @@ def test_noise_shorter_than_a_clip_is_told() -> None:
 def test_augment_repeats_itself_and_stays_in_range() -> None:
     waves, noise = 5 * _waves(64), torch.randn(5000, generator=_generator(3))
     spec = WaveSpec(shift_ms=10, gain_db=(-10, 10))
-    once = augment(waves, 16_000, spec, _generator(7), noise)
-    assert torch.equal(once, augment(waves, 16_000, spec, _generator(7), noise))
-    assert not torch.equal(once, augment(waves, 16_000, spec, _generator(8), noise))
+    once = augment(waves, 16_000, spec, _generator(7), noise=noise)
+    assert torch.equal(once, augment(waves, 16_000, spec, _generator(7), noise=noise))
+    assert not torch.equal(once, augment(waves, 16_000, spec, _generator(8), noise=noise))
     assert once.shape == waves.shape
     assert once.dtype == torch.float32
     assert float(once.abs().max()) == 1
@@ -106,7 +106,7 @@ def test_augment_repeats_itself_and_stays_in_range() -> None:
 def test_noise_goes_to_the_asked_share_of_clips() -> None:
     waves = _waves(2000, 20)
     spec = WaveSpec(shift_ms=0, gain_db=(0, 0), noise_probability=0.3)
-    got = augment(waves, 16_000, spec, _generator(), torch.randn(500, generator=_generator(1)))
+    got = augment(waves, 16_000, spec, _generator(), noise=torch.randn(500, generator=_generator(1)))
     assert float((got != waves).any(1).float().mean()) == pytest.approx(0.3, abs=0.04)
 
 
