@@ -196,8 +196,8 @@ class FbankStream:
         else:
             mean = np.zeros((1, 1), np.float32)
             shaped[:] = self._emphasised_frames[:n]
-        if plan.starts_above_zero:  # a frame's first sample has none before it: Kaldi takes it for its own
-            shaped[:, :1] = frames[:, :1] * plan.keep - mean
+        # A frame's first sample has none before it: Kaldi lets it stand in for that one.
+        shaped[:, :1] = frames[:, :1] * plan.keep - mean if plan.starts_above_zero else 0
         shaped *= plan.window
         spectrum = np.fft.rfft(shaped, self.spec.fft_size).astype(np.complex64, copy=False)
         parts = spectrum.view(np.float32)  # real, imaginary, real, …

@@ -212,13 +212,17 @@ def test_reset_begins_a_new_stream() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 3e38])
-def test_bad_samples_spoil_their_own_frames_only(bad: float) -> None:
+@pytest.mark.parametrize("at", [7_999, 8_000, 8_001, 8_079])
+def test_bad_samples_spoil_their_own_frames_only(bad: float, at: int) -> None:
     x = signal(16_000)
     spoilt = x.copy()
-    spoilt[8_000] = bad
+    spoilt[at] = bad
     a, b = fbank(x, FbankSpec()), fbank(spoilt, FbankSpec())
-    touched = [i for i in range(len(a)) if i * 160 <= 8_000 < i * 160 + 400]
+    touched = [i for i in range(len(a)) if i * 160 <= at < i * 160 + 400]
     np.testing.assert_array_equal(np.delete(a, touched, 0), np.delete(b, touched, 0))
+    stream = FbankStream(FbankSpec())
+    online = np.concatenate([stream.accept(spoilt[i : i + 480]) for i in range(0, 16_000, 480)])
+    np.testing.assert_array_equal(online, b)
 
 
 def test_samples_are_not_written_to_and_any_layout_is_read() -> None:
