@@ -61,7 +61,8 @@ def fit(task: Task, spec: LoopSpec, out_dir: Path | str, resume: bool = True) ->
         accelerator=spec.accelerator, strategy=strategy, devices=spec.devices, precision=_precision(spec)
     )
     fabric.launch()  # with several devices this command is started again for each further process
-    task.prepare(fabric.device)
+    with fabric.rank_zero_first():  # caches are built once
+        task.prepare(fabric.device)
     steps = task.steps_per_epoch
     recipe = {**task.recipe, "loop": asdict(spec)}
 
@@ -128,7 +129,9 @@ def fit(task: Task, spec: LoopSpec, out_dir: Path | str, resume: bool = True) ->
             step += 1
             bar.update()
             if step % spec.log_steps == 0:
-                bar.set_postfix(epoch=epoch + 1, loss=f"{float(sums['loss']) / step:.4f}", lr=f"{rate:.1e}")
+                bar.set_postfix(
+                    epoch=epoch + 1, loss=f"{float(sums['loss']) / step:.4f}", lr=f"{rate:.1e}", refresh=False
+                )
                 if fabric.broadcast(time.monotonic() - saved) > 60 * spec.checkpoint_minutes:
                     save_last()
                     saved = time.monotonic()

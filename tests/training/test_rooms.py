@@ -31,7 +31,7 @@ def test_direct_sound_comes_first_and_energy_is_one(pool: NDArray[np.float32]) -
 
 @pytest.mark.parametrize("rt60_s", [0.2, 0.4])
 def test_sound_decays_as_asked(rt60_s: float) -> None:
-    """Schroeder's backward integral takes a third of rt60 from -5 to -25 dB (roughly: Sabine's formula is)."""
+    """Schroeder's backward integral takes a third of rt60 from -5 to -25 dB; Sabine's formula is rough."""
     spec = RoomSpec(count=3, floor_m=(3, 4), rt60_s=(rt60_s, rt60_s), response_ms=600, seed=1)
     measured = []
     for response in room_responses(spec).astype(float):
