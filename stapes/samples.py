@@ -30,3 +30,18 @@ def as_samples(samples: NDArray[Any]) -> Samples:
     if block.ndim != 1:
         raise ValueError(f"samples must have one axis (mono), got shape {block.shape}")
     return np.ascontiguousarray(block, dtype=np.float32)
+
+
+LOUDEST = 32.0
+"""No audio in [-1, 1] goes 30 dB over full scale; 16-bit values that were not divided soon do."""
+
+
+def refuse_loud(samples: Samples) -> None:
+    """Checks finite samples.
+
+    Raises:
+        ValueError: one is beyond `LOUDEST`.
+    """
+    loudest = float(np.max(np.abs(samples), initial=0.0))
+    if loudest > LOUDEST:
+        raise ValueError(f"samples must be in [-1, 1], got {loudest:g} (16-bit values: divide by 32768)")

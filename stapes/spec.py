@@ -5,6 +5,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Self, cast, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
+Scores = NDArray[np.float32]
+"""(steps, labels) posteriors, 0 to 1."""
+
 SCHEMA = 1
 """Version of the metadata below. A file with a newer one is refused."""
 
@@ -47,7 +53,9 @@ class FbankSpec:
         if self.sample_rate < 1 or self.mels < 1:
             raise SpecError(f"sample_rate {self.sample_rate} and mels {self.mels} must be positive")
         if not 0 <= self.low_hz < self.high_hz <= self.sample_rate / 2:
-            raise SpecError(f"need 0 <= low_hz < high_hz <= {self.sample_rate / 2}, got {self.low_hz}, {self.high_hz}")
+            raise SpecError(
+                f"need 0 <= low_hz < high_hz <= {self.sample_rate / 2}, got {self.low_hz}, {self.high_hz}"
+            )
         if self.window not in get_args(WindowShape):
             raise SpecError(f"window must be one of {get_args(WindowShape)}, got {self.window!r}")
         if self.hop_samples < 1 or self.frame_samples < self.hop_samples:
@@ -85,7 +93,9 @@ class WindowSpec:
 
     def __post_init__(self) -> None:
         if self.frames < 1 or self.hop < 1 or self.lookahead < 0:
-            raise SpecError(f"frames {self.frames} and hop {self.hop} must be positive, lookahead {self.lookahead} not negative")
+            raise SpecError(
+                f"need frames >= 1, hop >= 1, lookahead >= 0, got {self.frames}, {self.hop}, {self.lookahead}"
+            )
         if self.mode not in get_args(WindowMode):
             raise SpecError(f"mode must be one of {get_args(WindowMode)}, got {self.mode!r}")
 
@@ -101,9 +111,11 @@ class StateSpec:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """All that the runtime must know of a model. The graph takes `frames` (batch, frames, mels) and the
-    states, and gives `scores` (batch, steps, labels) and the next states. Normalisation of features
-    (CMVN) lives inside the graph."""
+    """All that the runtime must know of a model.
+
+    The graph takes `frames` (batch, frames, mels) and the states, and gives `scores` (batch, steps, labels)
+    and the next states. Normalisation of features (CMVN) lives inside the graph.
+    """
 
     name: str
     task: str
@@ -138,7 +150,9 @@ class ModelSpec:
         if not isinstance(schema, int) or isinstance(schema, bool):
             raise SpecError(f"metadata key 'schema' must be a whole number, got {schema!r}")
         if schema > SCHEMA:
-            raise SpecError(f"the model has schema {schema}, this stapes reads up to {SCHEMA}: install a newer stapes")
+            raise SpecError(
+                f"the model has schema {schema}, this stapes reads up to {SCHEMA}: install a newer stapes"
+            )
         return cast("Self", _build(cls, raw, ""))
 
 
@@ -162,7 +176,7 @@ def _build(kind: type, raw: object, path: str) -> Any:
     return kind(**values)
 
 
-def _value(kind: Any, raw: object, path: str) -> Any:
+def _value(kind: Any, raw: object, path: str) -> Any:  # noqa: PLR0911 - one return a kind of value
     if path in _NESTED:
         return _build(_NESTED[path], raw, path)
     if path == "states":

@@ -1,0 +1,74 @@
+"""stapes: sound in, events out, on small devices. numpy and onnxruntime, nothing else.
+
+import stapes
+
+stream = stapes.load("kws")
+for event in stapes.run(stapes.open_source("hello.wav"), stream):
+    print(event.to_json())
+"""
+
+from stapes import events, fbank, onnxfile, resample, sources, spec
+from stapes.endpoint import EndpointSpec
+from stapes.events import (
+    AudioLost,
+    DialectGuessed,
+    Event,
+    KeywordSpotted,
+    SpeechEnded,
+    SpeechStarted,
+    TextChanged,
+    TextFinished,
+)
+from stapes.model import Model, bundled_models
+from stapes.onnxfile import ModelFileError
+from stapes.scoring import score
+from stapes.sources import (
+    ArraySource,
+    FileSource,
+    Lost,
+    PcmSource,
+    Source,
+    SourceError,
+    WavSource,
+    open_source,
+)
+from stapes.spec import FbankSpec, ModelSpec, SpecError, StateSpec, WindowSpec
+from stapes.stream import Stream, load, run
+
+__all__ = [
+    "ArraySource",
+    "AudioLost",
+    "DialectGuessed",
+    "EndpointSpec",
+    "Event",
+    "FbankSpec",
+    "FileSource",
+    "KeywordSpotted",
+    "Lost",
+    "Model",
+    "ModelFileError",
+    "ModelSpec",
+    "PcmSource",
+    "Source",
+    "SourceError",
+    "SpecError",
+    "SpeechEnded",
+    "SpeechStarted",
+    "StateSpec",
+    "Stream",
+    "TextChanged",
+    "TextFinished",
+    "WavSource",
+    "WindowSpec",
+    "bundled_models",
+    "events",
+    "fbank",
+    "load",
+    "onnxfile",
+    "open_source",
+    "resample",
+    "run",
+    "score",
+    "sources",
+    "spec",
+]

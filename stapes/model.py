@@ -1,0 +1,163 @@
+"""Model: one onnxruntime session, what the file says of itself, and the recurrent state."""
+
+import os
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from stapes import onnxfile
+from stapes.onnxfile import ModelFileError
+from stapes.samples import Frames
+from stapes.spec import ModelSpec, Scores
+
+_BUNDLED = Path(__file__).parent / "models"
+_SUFFIX = ".onnx"
+
+
+def bundled_models() -> tuple[str, ...]:
+    """Names of the models that come with the package."""
+    return tuple(sorted(path.stem for path in _BUNDLED.glob(f"*{_SUFFIX}")))
+
+
+def _find(name_or_path: str | os.PathLike[str]) -> Path:
+    path = Path(name_or_path)
+    bundled = _BUNDLED / f"{path}{_SUFFIX}"
+    if isinstance(name_or_path, str) and path.name == name_or_path and bundled.is_file():
+        return bundled
+    if path.is_file():
+        return path
+    if isinstance(name_or_path, str) and path.name == name_or_path and path.suffix != _SUFFIX:
+        names = ", ".join(bundled_models()) or "none"
+        raise ModelFileError(
+            f"no bundled model {name_or_path!r} (there are: {names}) and no file of that name"
+        )
+    raise FileNotFoundError(f"no model file {path}")
+
+
+class Model:
+    """A loaded model. Call it with frames; it keeps the recurrent states between calls.
+
+    Make one with `Model.load`. `fork` gives another that shares the session and the weights and has
+    states of its own, so one file can serve several streams.
+    """
+
+    spec: ModelSpec
+    """What the file says of itself."""
+    path: Path
+    """The file."""
+
+    def __init__(self, session: Any, spec: ModelSpec, path: Path) -> None:
+        self.spec = spec
+        self.path = path
+        self._session = session
+        self._run = session.run
+        self._outputs = ["scores", *(f"{state.name}_next" for state in spec.states)]
+        self._states = tuple(state.name for state in spec.states)
+        self._mels = spec.features.mels
+        self._labels = len(spec.labels)
+        # Never written to, so every reset may use the same zeros.
+        self._start = {state.name: np.zeros((1, *state.shape), np.float32) for state in spec.states}
+        self._feed: dict[str, Any] = dict(self._start)
+
+    @classmethod
+    def load(cls, name_or_path: str | os.PathLike[str], threads: int = 1, verify: bool = True) -> Self:
+        """Read a model file, once, and make a session of it.
+
+        Args:
+            name_or_path: a bundled name such as "kws", or a path.
+            threads: of onnxruntime; for models this small two are slower than one.
+            verify: compare the file's SHA-256.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ModelFileError: no such bundled model; a file that is cut, damaged, not stamped or newer than
+                this stapes; or a graph that is not what its metadata says.
+        """
+        if threads < 1:
+            raise ValueError(f"threads must be at least 1, got {threads}")
+        path = _find(name_or_path)
+        data, spec = onnxfile.read(path, check=verify)
+        session = _session(data, threads, path)
+        _check(session, spec, path)
+        return cls(session, spec, path)
+
+    def fork(self) -> Self:
+        """The same model with states of its own, at their start."""
+        return type(self)(self._session, self.spec, self.path)
+
+    def reset(self) -> None:
+        """Puts the states back to zero."""
+        self._feed.update(self._start)
+
+    def __call__(self, frames: Frames) -> Scores:
+        """Scores of the next frames.
+
+        Args:
+            frames: (frames, mels) float32, as `spec.features` makes them.
+
+        Returns:
+            (steps, labels) float32.
+
+        Raises:
+            ValueError: another shape or dtype.
+            ModelFileError: the graph gives another number of labels than the metadata names.
+        """
+        if frames.ndim != 2 or frames.shape[1] != self._mels or frames.dtype != np.float32:
+            raise ValueError(
+                f"{self.spec.name} wants (frames, {self._mels}) float32, got {frames.shape} {frames.dtype}"
+            )
+        feed = self._feed
+        feed["frames"] = frames[None]
+        scores, *states = self._run(self._outputs, feed)
+        for name, state in zip(self._states, states, strict=True):
+            feed[name] = state
+        if scores.ndim != 3 or scores.shape[2] != self._labels:
+            raise ModelFileError(
+                f"{self.path}: scores are {scores.shape}, the metadata names {self._labels} labels"
+            )
+        return scores[0]  # type: ignore[no-any-return]
+
+
+def _session(data: bytes, threads: int, path: Path) -> Any:
+    import onnxruntime  # takes most of the time of a cold start, so only whoever loads a model pays for it
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no narrower base class
+        raise ModelFileError(f"{path}: onnxruntime refuses it: {error}") from error
+
+
+def _check(session: Any, spec: ModelSpec, path: Path) -> None:
+    """The graph's inputs and outputs against what the metadata promises."""
+    inputs = {node.name: node for node in session.get_inputs()}
+    outputs = {node.name for node in session.get_outputs()}
+    wanted_in = {"frames", *(state.name for state in spec.states)}
+    wanted_out = {"scores", *(f"{state.name}_next" for state in spec.states)}
+    if inputs.keys() != wanted_in:
+        raise ModelFileError(
+            f"{path}: its metadata wants inputs {sorted(wanted_in)}, the graph has {sorted(inputs)}"
+        )
+    if not wanted_out <= outputs:
+        missing = sorted(wanted_out - outputs)
+        raise ModelFileError(f"{path}: its metadata wants outputs {missing}, the graph has {sorted(outputs)}")
+    shapes = {state.name: state.shape for state in spec.states} | {"frames": (None, spec.features.mels)}
+    for name, shape in shapes.items():
+        node = inputs[name]
+        if node.type != "tensor(float)":
+            raise ModelFileError(f"{path}: input {name!r} must be tensor(float), the graph has {node.type}")
+        axes = node.shape[1:]
+        fits = len(axes) == len(shape) and all(
+            want is None or not isinstance(axis, int) or axis == want
+            for axis, want in zip(axes, shape, strict=True)
+        )
+        if not fits:
+            raise ModelFileError(
+                f"{path}: input {name!r} must be (batch, {shape}), the graph has {node.shape}"
+            )

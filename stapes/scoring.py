@@ -1,0 +1,88 @@
+"""Whole clips: the scores of every window that fits into the clip with as little silence around as can be."""
+
+import numpy as np
+
+from stapes.fbank import fbank
+from stapes.model import Model
+from stapes.resample import resample
+from stapes.samples import Frames, Samples, as_samples, refuse_loud
+from stapes.spec import ModelSpec, Scores
+
+
+def score(model: Model, samples: Samples, sample_rate: int = 16_000) -> Scores:
+    """Scores of a whole clip, judged by itself: the model's state is zero at its start.
+
+    The clip is put into the middle of as much silence as makes it a whole number of hops, at least one
+    window long. Only windows that lie inside are kept, so of a clip not longer than a window there is one
+    decision, with all of it in view. A "segment" model is given all frames, in parts of at most its window.
+
+    Args:
+        model: of any mode; afterwards its state is back at zero.
+        samples: (samples,) float32 in [-1, 1], any length.
+        sample_rate: of them; resampled where the model wants another.
+
+    Returns:
+        (steps, labels), at least one step.
+
+    Raises:
+        TypeError: samples that are not floating point.
+        ValueError: more than one axis, samples that are not finite or far out of [-1, 1], or a rate that
+            cannot be resampled.
+    """
+    clip = as_samples(samples)
+    fine = np.isfinite(clip)
+    if not fine.all():
+        raise ValueError(f"{clip.size - np.count_nonzero(fine)} of {clip.size} samples are not finite")
+    refuse_loud(clip)
+    rate = model.spec.features.sample_rate
+    if sample_rate != rate:
+        clip = resample(clip, sample_rate, rate)
+    frames = fbank(_centred(clip, model.spec), model.spec.features)
+    model.reset()
+    scores = _RUN[model.spec.window.mode](model, frames)
+    model.reset()
+    return scores
+
+
+def _centred(clip: Samples, spec: ModelSpec) -> Samples:
+    """The clip in silence, of as many samples as the frames that the model is given need."""
+    features, window = spec.features, spec.window
+    hop = features.hop_samples
+    seen = max(0, -(-(clip.size - features.frame_samples) // hop)) + 1
+    before = after = 0
+    if window.mode == "sliding":
+        seen = window.frames + -(-max(0, seen - window.frames) // window.hop) * window.hop
+    elif window.mode == "stateful":
+        # Windows end a whole number of calls after the start, where the first need not begin.
+        seen, after = max(seen, window.frames), window.lookahead
+        before = -(seen + after) % window.hop
+    size = (seen - 1) * hop + features.frame_samples
+    start = before * hop + (size - clip.size) // 2
+    padded = np.zeros(before * hop + size + after * hop, np.float32)
+    padded[start : start + clip.size] = clip
+    return padded
+
+
+def _sliding(model: Model, frames: Frames) -> Scores:
+    window = model.spec.window
+    starts = range(0, len(frames) - window.frames + 1, window.hop)
+    return np.concatenate([model(frames[at : at + window.frames]) for at in starts])
+
+
+def _stateful(model: Model, frames: Frames) -> Scores:
+    window = model.spec.window
+    full = window.frames + window.lookahead
+    kept = []
+    for end in range(window.hop, len(frames) + 1, window.hop):
+        scores = model(frames[end - window.hop : end])
+        if end >= full:
+            kept.append(scores)
+    return np.concatenate(kept)
+
+
+def _segment(model: Model, frames: Frames) -> Scores:
+    most = model.spec.window.frames
+    return np.concatenate([model(frames[at : at + most]) for at in range(0, len(frames), most)])
+
+
+_RUN = {"sliding": _sliding, "stateful": _stateful, "segment": _segment}

@@ -1,0 +1,49 @@
+"""The registry of tasks: how each turns scores into events, judges a whole clip, and is measured.
+
+A new task is a module here, one line in `TASKS`, and its event in `stapes.events`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from stapes.events import Event
+from stapes.spec import ModelSpec, Scores
+from stapes.tasks import kws
+
+
+class Decoder(Protocol):
+    """Scores in, events out; one a model and stream. Holds what must be remembered between calls."""
+
+    def push(self, scores: Scores, at: int) -> list[Event]:
+        """The next scores.
+
+        Args:
+            scores: (steps, labels); the steps lie evenly over the frames that they are of.
+            at: end of what the last step covers, in samples at the model's rate.
+        """
+        ...
+
+    def flush(self, at: int) -> list[Event]:
+        """The stream, or for "segment" models the stretch of speech, ended at sample `at`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What the rest of the package has to know of a task."""
+
+    truth: str
+    """Key of the right answer in a manifest line."""
+    decoder: Callable[[ModelSpec], Decoder]
+    """A fresh decoder. Raises SpecError for params that are missing, unknown or out of range."""
+    clip: Callable[[Scores, ModelSpec], dict[str, Any]]
+    """The result for a whole clip, from the (steps, labels) scores of `stapes.scoring.score`."""
+    metrics: Callable[[Sequence[Mapping[str, Any]], Sequence[str], ModelSpec], dict[str, Any]]
+    """Figures over the results of many clips and their right answers."""
+
+
+TASKS: Final[dict[str, Task]] = {
+    "kws": Task(truth="label", decoder=kws.KeywordDecoder, clip=kws.clip, metrics=kws.metrics),
+}
+"""By the name that a model file gives as its task."""
