@@ -17,7 +17,8 @@ from tqdm import tqdm
 from kws.clips import KEYWORDS, SILENCE, UNKNOWN, Clip, read_folder
 from kws.det import draw_det
 from kws.negatives import negatives
-from stapes import Model, onnxfile
+from stapes import onnxfile
+from stapes.model import Model
 from stapes.fbank import fbank
 from training.atomic import replacing
 from training.audio import read_audio

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,7 +25,7 @@ class Comparison:
     """A comparison's recipe: what all share, and what differs."""
 
     shared: KwsRecipe = field(default_factory=KwsRecipe)
-    networks: Mapping[str, NetworkSpec] = field(default_factory=dict)
+    networks: dict[str, NetworkSpec] = field(default_factory=dict)
     seeds: tuple[int, ...] = (0, 1, 2)
 
 

@@ -2,15 +2,18 @@
 
 import hashlib
 import json
+import multiprocessing
 import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cache as remember
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -19,7 +22,8 @@ from stapes.fbank import fbank
 from stapes.spec import FbankSpec
 from training.atomic import replacing
 from training.audio import read_audio
-from training.variants import VarySpec, vary
+from training.rooms import RoomSpec, room_responses
+from training.variants import VariantSpec, vary
 
 CLIP_SECONDS = 1
 LEAD_FRAMES = 1
@@ -93,7 +97,7 @@ def build_store(data: Path, spec: DataSpec, features: FbankSpec, cache: Path) ->
     running = [clip for folder in spec.running for clip in running_speech(data / folder) if not is_reserved(clip)]
     several = partial(_variants, features=features, count=spec.variants, seed=spec.seed)
     whole = partial(_frames, features=features)
-    settings = {"features": asdict(features), "variants": spec.variants, "seed": spec.seed, "vary": asdict(VarySpec())}
+    settings = {"features": asdict(features), "variants": spec.variants, "seed": spec.seed, "vary": asdict(VariantSpec())}
     return Store(
         features=features,
         clips=_cached(cache, "words", words, several, settings),
@@ -149,14 +153,20 @@ def second_of(samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
 def _variants(clip: Clip, features: FbankSpec, count: int, seed: int) -> NDArray[np.float16]:
     rate = features.sample_rate
     samples = second_of(read_audio(clip.audio, rate), rate)
+    rooms = _rooms(rate) if count > 1 else None
     digest = hashlib.sha256(f"{seed} {clip.label} {clip.audio.name}".encode()).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:8], "little"))
     made = [samples]
     for _ in range(count - 1):
-        varied = second_of(vary(samples, rate, VarySpec(), rng), rate)
+        varied = second_of(vary(samples, rate, VariantSpec(), rng, rooms), rate)
         # Frames land elsewhere in the word: shifts by less than a hop, which mixing cannot make.
         made.append(np.roll(varied, int(rng.integers(-features.hop_samples // 2, features.hop_samples // 2 + 1))))
     return np.stack([fbank(each, features) for each in made]).astype(np.float16)
+
+
+@remember
+def _rooms(rate: int) -> NDArray[np.float32]:
+    return room_responses(RoomSpec(sample_rate=rate))
 
 
 def _frames(clip: Clip, features: FbankSpec) -> NDArray[np.float16]:
@@ -175,13 +185,18 @@ def _cached(
     path = cache / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        with ProcessPoolExecutor() as pool:
+        # Not fork: the parent's torch may hold threads that a forked child would wait for.
+        with ProcessPoolExecutor(mp_context=multiprocessing.get_context("forkserver"), initializer=_one_thread) as pool:
             parts = list(tqdm(_ordered(pool, make, clips), total=len(clips), desc=f"features of {name}", mininterval=5))
         joined = np.stack(parts) if name in ("words", "dev", "test") else np.concatenate(parts)
         with replacing(path) as draft, draft.open("wb") as file:
             np.save(file, joined)
     loaded: NDArray[np.float16] = np.load(path, mmap_mode="r")
     return loaded
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
 
 
 def _ordered(

@@ -92,8 +92,9 @@ class Mixer:
                 energy[row] = self._crop(self.store.running, spec.frames) * levels[row]
                 continue
             start = ends[row] - words.shape[1]
-            stop = min(ends[row], spec.frames)
-            energy[row, start:stop] = np.exp(words[row, : stop - start].astype(np.float32)) * levels[row]
+            first, stop = max(start, 0), min(ends[row], spec.frames)
+            word = words[row, first - start : stop - start]
+            energy[row, first:stop] = np.exp(word.astype(np.float32)) * levels[row]
             if before[row] and start > 0:
                 energy[row, :start] = self._crop(self.store.running, start) * levels[row]
         energy += self._noise(energy, silent)

@@ -165,8 +165,8 @@ def espeak(word: str, rng: np.random.Generator, haste: float) -> Utterance:
 
 
 def rhvoice(word: str, rng: np.random.Generator, haste: float) -> Utterance:
-    """Statistical parametric synthesis, six English voices."""
-    voice = str(rng.choice(("alan", "bdl", "clb", "evgeniy-eng", "lyubov", "slt")))
+    """Statistical parametric synthesis, the four English voices that are not non-commercial."""
+    voice = str(rng.choice(("alan", "bdl", "clb", "slt")))
     rate, pitch = round(100 * _rate(rng, haste)), round(float(rng.uniform(85, 115)))
     command = ["RHVoice-test", "-p", voice, "-r", str(rate), "-t", str(pitch), "-o", "{wav}"]
     return _program(command, voice, stdin=_text(word, rng))
