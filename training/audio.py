@@ -163,7 +163,9 @@ def build_store(
     with replacing(index_path) as draft:
         index = {"sample_rate": sample_rate, "digest": digest, "keys": keys, "lengths": lengths}
         draft.write_text(json.dumps(index, ensure_ascii=False), encoding="utf-8")
-    shutil.rmtree(parts)
+    # also the parts of an interrupted build of other clips
+    for done in path.parent.glob(f".{path.stem}.parts-*"):
+        shutil.rmtree(done)
     return ClipStore.open(path)
 
 

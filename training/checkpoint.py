@@ -50,7 +50,9 @@ def restore_random_states(fabric: Fabric, states: list[Tensor]) -> None:
     """Puts this process' generators back to `random_states`."""
     # not strict: a run that moved from a GPU to a CPU goes on, though no longer to the bit
     for generator, ranks in zip(generators(fabric.device), states, strict=False):
-        generator.set_state(ranks[fabric.global_rank].contiguous())
+        generator.set_state(
+            ranks[fabric.global_rank].clone()
+        )  # set_state crashes on a row of a larger tensor
 
 
 def generators(device: torch.device) -> list[torch.Generator]:

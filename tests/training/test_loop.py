@@ -9,7 +9,7 @@ import sys
 import tomllib
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from training.average import Average
+from training.checkpoint import restore_random_states
 from training.loop import LoopSpec, fit
 from training.optimizer import learning_rate, make_optimizer
 from training.recipe import RecipeError
@@ -185,6 +186,14 @@ def test_two_processes_end_with_the_same_weights(tmp_path: Path) -> None:
     random = _state(tmp_path, "last.pt")["random"][0]
     assert random.shape[0] == 2
     assert not torch.equal(random[0], random[1])
+
+
+def test_each_process_gets_its_own_generator_back() -> None:
+    states = torch.stack([torch.Generator().manual_seed(seed).get_state() for seed in range(3)])
+    for rank in range(3):
+        place: Any = SimpleNamespace(device=torch.device("cpu"), global_rank=rank)
+        restore_random_states(place, [states])
+        assert torch.equal(torch.rand(5), torch.rand(5, generator=torch.Generator().manual_seed(rank)))
 
 
 def test_learning_rate_rises_then_falls() -> None:
