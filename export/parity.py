@@ -1,0 +1,200 @@
+"""Does the file compute what the module computes? Failing errors with the numbers in them, never prints."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from export.errors import ExportError, ParityError
+from export.torch_to_onnx import input_names, output_names
+from stapes.fbank import FbankStream
+from stapes.model import Model
+from stapes.samples import Frames, Samples
+from stapes.spec import ModelSpec
+from training.exportable import Runner
+
+TOLERANCE = 1e-4
+"""Largest difference between two posteriors. States may differ by as much times their largest value, if that
+is above one."""
+CASES = 8
+"""Random batches and lengths, the shortest ones among them."""
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class RandomParity:
+    """Largest differences of posteriors on random features."""
+
+    whole: float
+    """Module against onnxruntime, all frames at once."""
+    chunked: float
+    """Module, all frames at once, against onnxruntime, hop by hop with states; 0 where there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class RealParity:
+    """Largest difference of posteriors on real audio, module against `stapes.Model`."""
+
+    scores: float
+    clips: int
+    steps: int
+
+
+def session(path: Path) -> onnxruntime.InferenceSession:
+    """A file as the runtime opens it: one thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def random_parity(module: nn.Module, spec: ModelSpec, path: Path, seed: int = 0) -> RandomParity:
+    """Compares on random features, batches and lengths, from fresh states and from used ones.
+
+    Raises:
+        ParityError: a difference above TOLERANCE, or posteriors that are not in 0 to 1.
+    """
+    generator = np.random.default_rng(seed)
+    runner = session(path)
+    fixed = runner.get_inputs()[0].shape[1]
+    whole = chunked = 0.0
+    for case in range(CASES):
+        batch = 1 if case == 0 else int(generator.integers(1, 6))
+        frames = _random_length(spec, fixed, case, generator)
+        first, second = (_random_frames(batch, frames, spec, generator) for _ in range(2))
+        states = [np.zeros((batch, *state.shape), np.float32) for state in spec.states]
+        where = f"batch {batch}, {frames} frames"
+        for turn, features in (("first", first), ("next", second)):
+            wanted = run_module(module, features, states)
+            whole = max(
+                whole, _compare(wanted, _run(runner, spec, features, states), f"{where}, {turn} call")
+            )
+            if spec.window.mode == "stateful":
+                hops = _run_by_hops(runner, spec, features, states)
+                chunked = max(chunked, _compare(wanted, hops, f"{where}, {turn} call, hop by hop"))
+            states = wanted[1:]
+    return RandomParity(whole, chunked)
+
+
+def real_parity(module: nn.Module, model: Model, clips: Iterable[Samples]) -> RealParity:
+    """Compares the module with `stapes.Model` on recordings, through the runtime's own front end.
+
+    Raises:
+        ExportError: no clip is long enough for one decision: nothing was compared.
+        ParityError: a difference above TOLERANCE.
+    """
+    spec, worst, count, steps = model.spec, 0.0, 0, 0
+    for samples in clips:
+        features = FbankStream(spec.features).accept(samples)
+        states = [np.zeros((1, *state.shape), np.float32) for state in spec.states]
+        model.reset()
+        got, wanted = [], []
+        for piece in pieces(features, spec):
+            got.append(model(piece))
+            outputs = run_module(module, piece[None], states)
+            wanted.append(outputs[0][0])
+            if spec.window.mode == "stateful":
+                states = outputs[1:]
+        if got:
+            count, steps = count + 1, steps + len(got)
+            worst = max(worst, _difference(np.concatenate(wanted), np.concatenate(got), f"clip {count}"))
+    if not count:
+        raise ExportError("no clip is long enough for one decision: parity on real audio was not checked")
+    model.reset()
+    return RealParity(worst, count, steps)
+
+
+def pieces(features: Frames, spec: ModelSpec) -> list[Frames]:
+    """What the runtime would hand to the model, call by call: hops, windows, or one segment."""
+    hop, window, total = spec.window.hop, spec.window.frames, len(features)
+    if spec.window.mode == "stateful":
+        return [features[at : at + hop] for at in range(0, total - hop + 1, hop)]
+    if spec.window.mode == "sliding":
+        return [features[at : at + window] for at in range(0, total - window + 1, hop)]
+    return [features[:window]] if total else []
+
+
+def runner(model: Model) -> Runner:
+    """A loaded model as a function of one clip's frames, from fresh states; an unfinished hop is dropped."""
+
+    def run(frames: Frames) -> Frames:
+        found = pieces(frames, model.spec)
+        if not found:
+            raise ExportError(f"{len(frames)} frames are too few for one decision of {model.spec.name!r}")
+        model.reset()
+        return np.concatenate([model(piece) for piece in found])
+
+    return run
+
+
+def run_module(module: nn.Module, features: Array, states: list[Array]) -> list[Array]:
+    """Scores and next states of the torch module in float32, from arrays to arrays."""
+    with torch.inference_mode():
+        outputs = module.eval()(torch.from_numpy(features), *(torch.from_numpy(state) for state in states))
+    tensors = cast("tuple[Tensor, ...]", (outputs,) if isinstance(outputs, Tensor) else outputs)
+    return [tensor.numpy() for tensor in tensors]
+
+
+def _random_length(spec: ModelSpec, fixed: Any, case: int, generator: np.random.Generator) -> int:
+    """One hop or one window first, then any length that the graph takes."""
+    if isinstance(fixed, int):
+        return fixed
+    if spec.window.mode == "stateful":
+        return spec.window.hop * (1 if case < 2 else int(generator.integers(2, 15)))
+    return (
+        spec.window.frames
+        if case < 2
+        else int(generator.integers(spec.window.frames, 2 * spec.window.frames))
+    )
+
+
+def _random_frames(batch: int, frames: int, spec: ModelSpec, generator: np.random.Generator) -> Array:
+    # About the spread of log energies: silence is near -16, loud speech near 5.
+    return generator.normal(-5, 4, (batch, frames, spec.features.mels)).astype(np.float32)
+
+
+def _run(
+    runner: onnxruntime.InferenceSession, spec: ModelSpec, features: Array, states: list[Array]
+) -> list[Array]:
+    feeds = dict(zip(input_names(spec), [features, *states], strict=True))
+    return cast("list[Array]", runner.run(output_names(spec), feeds))
+
+
+def _run_by_hops(
+    runner: onnxruntime.InferenceSession, spec: ModelSpec, features: Array, states: list[Array]
+) -> list[Array]:
+    scores = []
+    for at in range(0, features.shape[1], spec.window.hop):
+        outputs = _run(runner, spec, np.ascontiguousarray(features[:, at : at + spec.window.hop]), states)
+        scores.append(outputs[0])
+        states = outputs[1:]
+    return [np.concatenate(scores, axis=1), *states]
+
+
+def _compare(wanted: list[Array], got: list[Array], where: str) -> float:
+    """Checks posteriors and states; gives the largest difference of posteriors."""
+    if len(wanted) != len(got):
+        raise ParityError(f"{where}: the module gives {len(wanted)} outputs, the graph {len(got)}")
+    for state, other in zip(wanted[1:], got[1:], strict=True):
+        _difference(state, other, f"{where}, states", scale=max(1.0, float(np.abs(state).max(initial=0.0))))
+    if got[0].min() < -TOLERANCE or got[0].max() > 1 + TOLERANCE:
+        raise ParityError(f"{where}: scores from {got[0].min():.3g} to {got[0].max():.3g} are no posteriors")
+    return _difference(wanted[0], got[0], f"{where}, scores")
+
+
+def _difference(wanted: Array, got: Array, where: str, scale: float = 1.0) -> float:
+    if wanted.shape != got.shape:
+        raise ParityError(f"{where}: the module gives shape {wanted.shape}, the graph {got.shape}")
+    largest = float(np.abs(wanted - got).max(initial=0.0))
+    if not largest <= TOLERANCE * scale:  # not: NaN must fail too
+        raise ParityError(
+            f"{where}: module and graph differ by {largest:.3g}, allowed is {TOLERANCE * scale:.3g}"
+        )
+    return largest

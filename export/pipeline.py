@@ -1,0 +1,142 @@
+"""The steps from a checkpoint to a model file, in order. A file appears only if all of them passed."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from export import checkpoint as checkpoints
+from export.errors import ExportError, ParityError
+from export.parity import RandomParity, RealParity, pieces, random_parity, real_parity, runner
+from export.provenance import with_provenance
+from export.quantise import Quantised, mean_difference, quantise, refuse_drop
+from export.simplify import operators, simplify
+from export.torch_to_onnx import OPSET, to_onnx
+from stapes import onnxfile
+from stapes.fbank import fbank
+from stapes.model import Model
+from stapes.samples import Samples
+from stapes.stream import Stream
+from training.atomic import replacing
+from training.exportable import Exportable
+
+Say = Callable[[str], None]
+CUTTING = 1237
+"""Samples of a block: no multiple of anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was written."""
+
+    path: Path
+    size: int
+    """In bytes."""
+    opset: int
+    operators: dict[str, int]
+    nodes_before: int
+    """Graph nodes as torch's exporter left them."""
+    nodes_after: int
+    random: RandomParity
+    real: RealParity
+    quantised: Quantised | None = None
+    """What int8 costs, where it was asked for."""
+
+
+def export(
+    source: Path, target: Path, data: Path | None = None, int8: bool = False, say: Say = lambda _: None
+) -> Report:
+    """Turns a checkpoint into a checked and stamped model file.
+
+    Args:
+        source: a checkpoint of one of the tasks.
+        target: where the file is to be, ending in .onnx. An older one is replaced only by a good one.
+        data: folder of recordings, None for the task's usual place.
+        int8: quantise, if the dev accuracy allows it.
+        say: is told of each step.
+
+    Raises:
+        ExportError: the checkpoint, its graph, or the int8 accuracy is not good enough; the message says why.
+        OSError: the checkpoint cannot be read or the target not be written.
+    """
+    if target.suffix != ".onnx":
+        raise ExportError(f"the model file must end in .onnx, got {target.name!r}")
+    checkpoint = checkpoints.read(source)
+    found = checkpoints.exportable(checkpoint, data)
+    clips = list(found.clips())
+    if not clips:
+        raise ExportError("no real audio to check parity on: give the data folder with --data")
+    with replacing(target) as draft, tempfile.TemporaryDirectory() as work:
+        draft.touch()  # a folder that cannot be written is told before the long work
+        folder = Path(work)
+        module, spec = found.module, found.spec
+        graph = to_onnx(module, spec)
+        before = sum(operators(graph).values())
+        simplify(graph)
+        after = sum(operators(graph).values())
+        say(f"exported {spec.name!r}, task {spec.task}: {before} nodes, {after} after simplification")
+        plain, stamped = folder / "plain.onnx", folder / "float.onnx"
+        ir.save(graph, plain)
+        onnxfile.stamp(plain, stamped, spec)
+        model = Model.load(stamped)
+        random = random_parity(module, spec, stamped)
+        real = real_parity(module, model, clips)
+        say(f"parity on random features: {random.whole:.1e} whole, {random.chunked:.1e} hop by hop")
+        say(f"parity on {real.clips} recordings, {real.steps} steps, through stapes: {real.scores:.1e}")
+        figures: dict[str, Any] = {"opset": OPSET, "parity": {"random": asdict(random), "real": asdict(real)}}
+        quantised = None
+        if int8:
+            quantised, plain, model = _quantise(found, plain, model, clips, folder)
+            whole, small = 100 * quantised.accuracy_float, 100 * quantised.accuracy
+            say(f"dev accuracy {whole:.2f} % float, {small:.2f} % int8")
+            say(f"int8 posteriors differ by {quantised.difference:.1e} on average")
+            figures["int8"] = asdict(quantised)
+        onnxfile.stamp(plain, draft, with_provenance(spec, checkpoint, figures))
+        check_final(Model.load(draft), model, clips)
+        kinds = operators(ir.load(plain))
+        return Report(target, draft.stat().st_size, OPSET, kinds, before, after, random, real, quantised)
+
+
+def _quantise(
+    found: Exportable, plain: Path, model: Model, clips: list[Samples], folder: Path
+) -> tuple[Quantised, Path, Model]:
+    """The int8 file of a float one, judged and loaded."""
+    target, stamped = folder / "int8.onnx", folder / "int8_stamped.onnx"
+    calls = quantise(plain, target, found.spec, found.calibration())
+    onnxfile.stamp(target, stamped, found.spec)
+    small = Model.load(stamped)
+    before, after = (found.accuracy(runner(each)) for each in (model, small))
+    drop = refuse_drop(before, after)
+    return Quantised(before, after, drop, mean_difference(model, small, clips), calls), target, small
+
+
+def check_final(final: Model, checked: Model, clips: list[Samples]) -> None:
+    """The stamped file scores as the one that was checked, and its events do not depend on the cutting.
+
+    Raises:
+        ParityError: either is not so.
+    """
+    stream = Stream(final)
+    for number, samples in enumerate(clips, 1):
+        features = fbank(samples, final.spec.features)
+        if pieces(features, final.spec) and not np.array_equal(
+            runner(final)(features), runner(checked)(features)
+        ):
+            raise ParityError(
+                f"clip {number}: the file that was written scores differently from the one checked"
+            )
+        events = []
+        for block in (max(1, len(samples)), CUTTING):
+            stream.reset()
+            found = [
+                event
+                for at in range(0, len(samples), block)
+                for event in stream.feed(samples[at : at + block])
+            ]
+            events.append(found + stream.close())
+        if events[0] != events[1]:
+            raise ParityError(f"clip {number}: cut into blocks of {CUTTING} samples, it gives other events")

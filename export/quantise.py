@@ -1,0 +1,142 @@
+"""Static int8: weights and activations of the products in 8 bits, ranges from real speech."""
+
+import logging
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+from export.errors import AccuracyError, ExportError, ParityError
+from export.parity import pieces, runner, session
+from export.torch_to_onnx import input_names, output_names
+from stapes.fbank import fbank
+from stapes.model import Model
+from stapes.samples import Frames, Samples
+from stapes.spec import ModelSpec
+
+LARGEST_DROP = 0.3
+"""Percentage points of dev accuracy that int8 must cost less than."""
+
+LARGEST_DIFFERENCE = 0.02
+"""Mean absolute difference that posteriors of real audio may have from the float model's."""
+
+OPERATORS = ("Conv", "MatMul", "Gemm")
+"""Where the time and the bytes go. All else, states and posteriors included, stays float."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantised:
+    """What int8 costs."""
+
+    accuracy_float: float
+    """Share of the dev part that the float model gets right."""
+    accuracy: float
+    """The same of the int8 model."""
+    drop_points: float
+    """The difference in percentage points."""
+    difference: float
+    """Mean absolute difference of posteriors on real audio."""
+    calls: int
+    """Calls of the model that the ranges come from."""
+
+
+class SpeechReader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
+    """Feeds real features as the runtime would: call by call, with the states that the calls before left."""
+
+    def __init__(self, path: Path, spec: ModelSpec, recordings: Iterable[Frames]) -> None:
+        """Takes the float model's path: it makes the states."""
+        self.count = 0
+        self._feeds = self._walk(session(path), spec, recordings)
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        """The next call's inputs, None at the end."""
+        return next(self._feeds, None)
+
+    def _walk(
+        self, float_model: onnxruntime.InferenceSession, spec: ModelSpec, recordings: Iterable[Frames]
+    ) -> Iterator[dict[str, NDArray[np.float32]]]:
+        for features in recordings:
+            states = [np.zeros((1, *state.shape), np.float32) for state in spec.states]
+            for piece in pieces(features, spec):
+                inputs = [np.ascontiguousarray(piece[None], np.float32), *states]
+                feeds = dict(zip(input_names(spec), inputs, strict=True))
+                self.count += 1
+                yield feeds
+                states = float_model.run(output_names(spec)[1:], feeds) if spec.states else []
+
+
+def quantise(source: Path, target: Path, spec: ModelSpec, recordings: Iterable[Frames]) -> int:
+    """Writes the int8 version (QDQ, per channel) of a float model; gives the number of calibration calls.
+
+    Raises:
+        ExportError: no recording is long enough for one call, or onnxruntime cannot quantise the graph.
+    """
+    reader = SpeechReader(source, spec, recordings)
+    level = logging.root.level
+    logging.root.setLevel(logging.ERROR)  # it recommends its own preprocessing; the graph has had ours
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"onnx\..*")
+            quantize_static(
+                str(source),
+                str(target),
+                reader,
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=QuantType.QInt8,
+                weight_type=QuantType.QInt8,
+                op_types_to_quantize=list(OPERATORS),
+            )
+    except ValueError as error:
+        if not reader.count:
+            raise ExportError(
+                "no recordings to calibrate int8 on: give the data folder with --data"
+            ) from error
+        raise ExportError(f"onnxruntime cannot quantise this graph: {error}") from error
+    finally:
+        logging.root.setLevel(level)
+    return reader.count
+
+
+def refuse_drop(accuracy: float, quantised: float) -> float:
+    """The drop in percentage points.
+
+    Args:
+        accuracy: share of the dev part that the float model gets right.
+        quantised: the same of the int8 model.
+
+    Raises:
+        AccuracyError: it is LARGEST_DROP or more.
+    """
+    drop = 100 * (accuracy - quantised)
+    if not drop < LARGEST_DROP:
+        raise AccuracyError(
+            f"int8 drops dev accuracy by {drop:.2f} points, "
+            f"{100 * accuracy:.2f} % to {100 * quantised:.2f} %: allowed is less than {LARGEST_DROP}"
+        )
+    return drop
+
+
+def mean_difference(model: Model, quantised: Model, clips: Iterable[Samples]) -> float:
+    """Mean absolute difference of posteriors between two models on real audio.
+
+    Raises:
+        ParityError: it is above LARGEST_DIFFERENCE, or not a number.
+    """
+    found = [fbank(samples, model.spec.features) for samples in clips]
+    differences = [
+        np.abs(runner(model)(frames) - runner(quantised)(frames)).ravel()
+        for frames in found
+        if pieces(frames, model.spec)
+    ]
+    mean = float(np.concatenate(differences).mean())
+    if not mean <= LARGEST_DIFFERENCE:
+        raise ParityError(
+            f"int8 posteriors are {mean:.3g} from float on average, allowed is {LARGEST_DIFFERENCE}"
+        )
+    return mean

@@ -1,0 +1,117 @@
+"""torch to ONNX and simplification: names, axes, fewer nodes, the same numbers."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+import torch
+
+from export.errors import ExportError, ParityError
+from export.parity import TOLERANCE, random_parity, run_module, session
+from export.simplify import simplify
+from export.torch_to_onnx import OPSET, to_onnx
+
+
+def test_names_axes_and_opset(exported: Any) -> None:
+    _, spec, folder, *_ = exported
+    model = onnx.load(folder / "after.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", OPSET)]
+
+    def shapes(values: Any) -> dict[str, list[str | int]]:
+        return {v.name: [d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
+
+    states = {state.name: ["batch", *state.shape] for state in spec.states}
+    assert shapes(model.graph.input) == {"frames": ["batch", "frames", 8], **states}
+    scores = shapes(model.graph.output).pop("scores")
+    assert (scores[0], scores[2]) == ("batch", 3)
+    assert list(shapes(model.graph.output)) == ["scores", *(f"{name}_next" for name in states)]
+
+
+def test_simplified_graph_is_smaller_and_the_same(exported: Any) -> None:
+    module, spec, folder, before, after = exported
+    assert sum(after.values()) < sum(before.values())
+    assert not {"BatchNormalization", "Identity", "GatherND", "Cast", "SequenceAt"} & set(after)
+    features = np.random.default_rng(1).normal(-5, 4, (2, 24, 8)).astype(np.float32)
+    feeds = {"frames": features} | {s.name: np.ones((2, *s.shape), np.float32) for s in spec.states}
+    old, new = (session(folder / f"{name}.onnx").run(None, feeds) for name in ("before", "after"))
+    wanted = run_module(module, features, list(feeds.values())[1:])
+    for first, second, truth in zip(old, new, wanted, strict=True):
+        np.testing.assert_allclose(first, truth, atol=2e-6)
+        np.testing.assert_allclose(second, truth, atol=2e-6)
+
+
+def test_parity_on_random_lengths_and_batches(exported: Any) -> None:
+    module, spec, folder, *_ = exported
+    found = random_parity(module, spec, folder / "after.onnx")
+    assert 0 < found.whole < TOLERANCE
+    assert (0 < found.chunked < TOLERANCE) if spec.states else found.chunked == 0
+
+
+def test_parity_sees_one_changed_weight(exported: Any) -> None:
+    module, spec, folder, *_ = exported
+    weight = module.classifier.weight
+    with torch.no_grad():
+        weight[0, 0] += 0.05
+    try:
+        with pytest.raises(ParityError, match=r"differ by .*, allowed is 0.0001"):
+            random_parity(module, spec, folder / "after.onnx")
+    finally:
+        with torch.no_grad():
+            weight[0, 0] -= 0.05
+
+
+def test_parity_refuses_what_are_no_posteriors(small: ModuleType, tmp_path: Path) -> None:
+    class Doubled(small.Sliding):  # type: ignore[misc, name-defined]
+        def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor]:
+            return (5 * super().forward(frames)[0],)
+
+    module = small.built(Doubled)
+    ir.save(to_onnx(module, small.SLIDING), tmp_path / "doubled.onnx")
+    with pytest.raises(ParityError, match="are no posteriors"):
+        random_parity(module, small.SLIDING, tmp_path / "doubled.onnx")
+
+
+@pytest.mark.parametrize("exported", ["Stateful"], indirect=True)
+def test_reshape_and_gather_are_simple(exported: Any) -> None:
+    _, _, folder, _, after = exported
+    graph = ir.load(folder / "after.onnx").graph
+    shapes = [node.inputs[1] for node in graph if node.op_type == "Reshape"]
+    assert shapes
+    assert all(shape is not None and shape.is_initializer() for shape in shapes)
+    assert after["Gather"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": ("a", "b")}, "'scores' has shape"),
+        ({"states": ()}, r"cannot export|has inputs"),
+    ],
+)
+def test_spec_that_does_not_fit_is_named(small: ModuleType, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ExportError, match=message):
+        to_onnx(small.built(small.Stateful), replace(small.STATEFUL, **change))
+
+
+def test_fixed_time_is_refused(small: ModuleType) -> None:
+    class Fixed(small.Segment):  # type: ignore[misc, name-defined]
+        def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor]:
+            return super().forward(frames + torch.linspace(0, 1, 50)[:, None])  # type: ignore[no-any-return]
+
+    with pytest.raises(ExportError, match=r"dynamic batch and time|fixed to"):
+        to_onnx(small.built(Fixed), small.SEGMENT)
+
+
+def test_export_leaves_the_torch_module_as_it_was(small: ModuleType, tmp_path: Path) -> None:
+    module = small.built(small.Sliding)
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    graph = to_onnx(module, small.SLIDING)
+    simplify(graph)
+    ir.save(graph, tmp_path / "sliding.onnx")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())

@@ -1,0 +1,38 @@
+"""What a task gives to `export`: a module, its spec, and real data to judge both on."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import nn
+
+from stapes.samples import Frames, Samples
+from stapes.spec import ModelSpec
+
+Runner = Callable[[Frames], Frames]
+"""Any model as a function: (frames, mels) of one clip to (steps, labels) posteriors, from fresh states.
+The frames are a whole number of hops for a "stateful" model, one window for a "sliding" one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exportable:
+    """A trained model, ready to become a file."""
+
+    module: nn.Module
+    """forward(frames, *states) -> (scores, *next_states): (batch, frames, mels) and (batch, *shape) each, to
+    (batch, steps, labels) posteriors and the next states. Feature normalisation is inside."""
+    spec: ModelSpec
+    calibration: Callable[[], Iterable[Frames]]
+    """Log-mel features of real recordings, (frames, mels) each: ranges for int8 come from these."""
+    accuracy: Callable[[Runner], float]
+    """Share, 0 to 1, of the dev part's clips that a runner gets right."""
+    clips: Callable[[], Iterable[Samples]]
+    """Real audio at the spec's rate, a few clips: parity is checked on these."""
+
+
+class ExportableOf(Protocol):
+    """The function `exportable` that the module `exporting` of each task has."""
+
+    def __call__(self, checkpoint: dict[str, Any], data: Path | None) -> Exportable:
+        """Builds the module from a checkpoint; `data` is the folder of recordings, None: the usual one."""
