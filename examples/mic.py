@@ -1,0 +1,26 @@
+"""Do something whenever a keyword is spoken into the microphone. Ctrl-C ends it.
+
+python examples/mic.py [MODEL...]
+"""
+
+import contextlib
+import sys
+
+import stapes
+from stapes.mic import Microphone
+
+
+def main(*models: str) -> None:
+    """Listen to the default microphone, at whatever rate it opens."""
+    with Microphone.open() as microphone:
+        print(f"listening to {microphone.name} at {microphone.sample_rate} Hz", flush=True)
+        for event in stapes.run(microphone, stapes.load(*(models or ["kws"]))):
+            if isinstance(event, stapes.KeywordSpotted) and event.label == "stop":
+                print("stopping", flush=True)
+                return
+            print(event.to_json(), flush=True)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        main(*sys.argv[1:])

@@ -1,0 +1,49 @@
+"""The command line: stapes listen | run | score | bench | info | doctor | serve."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from stapes.cli import bench, doctor, info, listen, run, score, serve
+from stapes.cli.output import complain
+from stapes.mic import MicrophoneError
+
+_COMMANDS = (listen, run, score, bench, info, doctor, serve)
+
+_INTERRUPTED = 130
+_PIPE_CLOSED = 141
+"""128 + the signal's number, as shells report SIGINT and SIGPIPE."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: without the program's name; None takes them from the process.
+
+    Returns:
+        The exit status: 0, 1 for an error told in a sentence on stderr, 2 for wrong usage.
+    """
+    args = _parser().parse_args(arguments)
+    try:
+        status: int = args.run(args)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # The reader (head, say) has what it wanted. Python would complain at exit when it flushes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED
+    except (MicrophoneError, ImportError, OSError, TypeError, ValueError) as error:
+        complain(error)
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="stapes", description="On-device speech: sound in, events out.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in _COMMANDS:
+        command.add_to(commands)
+    return parser

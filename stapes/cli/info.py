@@ -1,0 +1,53 @@
+"""`stapes info`: all that a model file says of itself."""
+
+import argparse
+import hashlib
+import json
+from typing import Any
+
+from stapes.cli.output import Commands, print_json
+from stapes.model import Model
+from stapes.spec import ModelSpec
+
+
+def add_to(commands: Commands) -> None:
+    """Describe the command."""
+    parser = commands.add_parser("info", help="what a model file says of itself")
+    parser.add_argument("model", metavar="MODEL", help="a bundled name or a path")
+    parser.add_argument("--json", action="store_true", help="one JSON line, the whole spec")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Load it, which also verifies it, and print."""
+    model = Model.load(args.model)
+    data = model.path.read_bytes()
+    facts = {"file": str(model.path), "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    if args.json:
+        print_json(json.loads(model.spec.to_json()) | facts)
+    else:
+        _show(model.spec, facts)
+    return 0
+
+
+def _show(spec: ModelSpec, facts: dict[str, Any]) -> None:
+    features, window = spec.features, spec.window
+    rate = features.sample_rate
+    print(f"{spec.name}: {spec.task}")
+    print(
+        f"file       {facts['file']}, {facts['bytes'] / 1e3:.0f} kB, sha256 {facts['sha256'][:16]}…, verified"
+    )
+    print(
+        f"features   {features.mels} log-mels, {rate} Hz, {features.low_hz:g} to {features.high_hz:g} Hz, "
+        f"{features.frame_ms:g} ms every {features.hop_ms:g} ms, {features.window}"
+    )
+    print(
+        f"window     {window.frames} frames ({window.frames * features.hop_ms / 1000:g} s), a score every "
+        f"{window.hop * features.hop_ms:g} ms, {window.lookahead * features.hop_ms:g} ms ahead, {window.mode}"
+    )
+    print(f"labels     {len(spec.labels)}: {' '.join(spec.labels)}")
+    for state in spec.states:
+        print(f"state      {state.name} {state.shape}")
+    for title, values in (("params", spec.params), ("provenance", spec.provenance)):
+        for key, value in values.items():
+            print(f"{title:<11}{key}: {json.dumps(value, ensure_ascii=False)}")

@@ -1,0 +1,68 @@
+"""What several commands share: how lines are printed and how arguments are read."""
+
+import argparse
+import json
+import sys
+from typing import Any, TypeAlias
+
+from stapes.events import Event
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+"""What `add_subparsers` returns; argparse has no public name for it."""
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """One line, flushed: a program at the other end of the pipe acts on it now."""
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+def event_json(event: Event, file: str | None = None) -> str:
+    """The event's line, with the file that it was found in."""
+    line = event.to_json()
+    return line if file is None else line[:-1] + f', "file": {json.dumps(file, ensure_ascii=False)}}}'
+
+
+def event_text(event: Event) -> str:
+    """The event for people: when, what, how sure, who says so."""
+    fields = json.loads(event.to_json())
+    name = fields.pop("event")
+    seconds = fields.pop("seconds")
+    model = fields.pop("model")
+    del fields["at"]
+    words = [_field(key, value) for key, value in fields.items() if value not in ([], {}, "")]
+    clock = f"{int(seconds // 60):3d}:{seconds % 60:05.2f}"
+    return f"{clock}  {name:<14} {'  '.join(words)}{f'  [{model}]' if model else ''}".rstrip()
+
+
+def _field(key: str, value: object) -> str:
+    if key in ("label", "text"):
+        return f"{value}"
+    if key == "scores" and isinstance(value, dict):
+        best = sorted(value.items(), key=lambda pair: -pair[1])[:3]
+        return " ".join(f"{label} {score:.2f}" for label, score in best)
+    if key == "nbest" and isinstance(value, list):
+        return "| " + " | ".join(f"{text} {score:.2f}" for text, score in value[:3])
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    return f"{key}={value}" if key != "reason" else f"({value})"
+
+
+def complain(error: Exception) -> None:
+    """An error as one sentence on stderr."""
+    words = str(error)
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        words = f"{error.filename}: {error.strerror}"
+    print(f"stapes: {words}", file=sys.stderr, flush=True)
+
+
+def device(text: str) -> int | str:
+    """A device's number, or a part of its name."""
+    return int(text) if text.isdecimal() else text
+
+
+def names(text: str) -> list[str]:
+    """`a,b` as ["a", "b"]."""
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    if not found:
+        raise argparse.ArgumentTypeError("name at least one model")
+    return found

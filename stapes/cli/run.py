@@ -1,0 +1,95 @@
+"""`stapes run`: events of files, or of PCM on standard input."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+import stapes
+from stapes import plot
+from stapes.cli.output import Commands, complain, event_json, event_text, names
+from stapes.events import Event
+from stapes.model import Model
+from stapes.samples import Samples
+from stapes.sources import Lost, PcmSource, Source, open_source
+
+
+def add_to(commands: Commands) -> None:
+    """Describe the command."""
+    parser = commands.add_parser("run", help="events of files")
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="WAV, or what soundfile reads; - is 16-bit mono PCM on stdin"
+    )
+    parser.add_argument(
+        "--models", type=names, default=["kws"], metavar="A,B", help="names or paths (default: kws)"
+    )
+    parser.add_argument(
+        "--rate", type=int, default=16_000, metavar="HZ", help="of the PCM on stdin (default: 16000)"
+    )
+    parser.add_argument(
+        "--plot", type=Path, metavar="PNG", help="also draw waveform, events and scores of one FILE"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON line an event")
+    parser.set_defaults(run=lambda args: run(args, parser))
+
+
+def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    """Each file by itself; exit status 1 if one could not be read."""
+    if args.plot and len(args.files) > 1:
+        parser.error("--plot draws one FILE")
+    models = [Model.load(name) for name in args.models]
+    status = 0
+    for file in args.files:
+        if len(args.files) > 1 and not args.json:
+            print(f"{file}:", flush=True)
+        try:
+            source = PcmSource(sys.stdin.buffer, args.rate) if file == "-" else open_source(file)
+            if args.plot:
+                _run_and_draw(args, source, models)
+            else:
+                for event in stapes.run(source, stapes.Stream(*models, sample_rate=source.sample_rate)):
+                    _print(event, file, as_json=args.json)
+        except BrokenPipeError:
+            raise
+        except (OSError, ValueError) as error:
+            complain(error)
+            status = 1
+    return status
+
+
+def _print(event: Event, file: str, *, as_json: bool) -> None:
+    print(event_json(event, file) if as_json else event_text(event), flush=True)
+
+
+def _run_and_draw(args: argparse.Namespace, source: Source, models: list[Model]) -> None:
+    """Unlike a plain run this holds all of the sound, for the picture."""
+    file = args.files[0]
+    plot.import_matplotlib()
+    heard = _Heard(source)
+    events = []
+    for event in stapes.run(heard, stapes.Stream(*models, sample_rate=source.sample_rate)):
+        _print(event, file, as_json=args.json)
+        events.append(event)
+    samples = np.concatenate([np.zeros(0, np.float32), *heard.blocks])
+    tracks = [found for model in models if (found := plot.track(model, samples, source.sample_rate))]
+    title = "standard input" if file == "-" else Path(file).name
+    plot.timeline(args.plot, samples, source.sample_rate, events, tracks, title=title)
+
+
+class _Heard:
+    """A source that keeps what it gave."""
+
+    def __init__(self, source: Source) -> None:
+        self.sample_rate = source.sample_rate
+        self.blocks: list[Samples] = []
+        self._source = source
+
+    def __iter__(self) -> Iterator[Samples | Lost]:
+        for item in self._source:
+            self.blocks.append(np.zeros(item.samples, np.float32) if isinstance(item, Lost) else item)
+            yield item
+
+    def close(self) -> None:
+        self._source.close()

@@ -1,0 +1,61 @@
+"""The picture is written, for any length of sound, with what was found in it."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stapes.events import AudioLost, DialectGuessed, KeywordSpotted, SpeechEnded, SpeechStarted, TextFinished
+from stapes.plot import Track, timeline
+
+pytest.importorskip("matplotlib")
+
+EVENTS = [
+    SpeechStarted(at=100),
+    KeywordSpotted(at=8_000, model="kws", label="stop", score=0.93),
+    KeywordSpotted(at=9_000, model="kws", label="go", score=0.9),
+    TextFinished(at=9_500, model="asr", text="stop & go <now>"),
+    DialectGuessed(at=9_700, model="dialect_id", label="fr", scores={"fr": 1.0}),
+    SpeechEnded(at=10_000),
+    AudioLost(at=11_000, samples=160, reason="overflow"),
+    SpeechStarted(at=15_000),
+]
+
+
+def test_words_are_in_the_picture(tmp_path: Path) -> None:
+    seconds = np.arange(1, 11) / 10
+    scores = np.zeros((10, 3), np.float32)
+    scores[5, 1], scores[:, 0], scores[2, 2] = 0.93, 0.5, 0.05
+    track = Track("kws", ("_silence_", "stop", "never"), seconds, scores, {"stop": 0.8}, ("_silence_",))
+    path = tmp_path / "timeline.svg"
+    from matplotlib import rc_context
+
+    with rc_context({"svg.fonttype": "none"}):
+        timeline(path, np.zeros(16_000, np.float32), 16_000, EVENTS, [track], title="two words")
+    text = path.read_text()
+    for words in (
+        "two words",
+        "stop 0.93",
+        "go 0.90",
+        "stop &amp; go &lt;now&gt;",
+        "fr",
+        "160 samples lost",
+        "kws score",
+    ):
+        assert words in text
+    assert "never" not in text.replace("never_", "")
+
+
+@pytest.mark.parametrize("length", [0, 1, 100, 16_001, 3_000_000])
+def test_any_length(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "timeline.png"
+    empty = Track("kws", ("a", "b"), np.zeros(0), np.zeros((0, 2), np.float32))
+    timeline(path, np.ones(length, np.float32), 16_000, [], [empty])
+    assert path.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_matplotlib_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'stapes\[plot\]'"):
+        timeline(tmp_path / "x.png", np.zeros(1, np.float32), 16_000, [])
