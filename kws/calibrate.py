@@ -103,10 +103,12 @@ def hop_scores(model: Model, samples: NDArray[np.float32]) -> NDArray[np.float32
 
 
 def smoothed(scores: NDArray[np.float32], hops: int) -> NDArray[np.float32]:
-    """Running mean over the last `hops` decisions, as the decoder takes it."""
-    sums = np.cumsum(np.pad(scores, ((1, 0), (0, 0))), axis=0, dtype=np.float64)
-    counts = np.minimum(np.arange(1, len(scores) + 1), hops)
-    return ((sums[1:] - sums[1 + np.arange(len(scores)) - counts]) / counts[:, None]).astype(np.float32)
+    """Running mean over the last `hops` decisions, as the decoder takes it: before the first there were zeros."""
+    if not len(scores):
+        return scores
+    padded = np.pad(scores, ((hops - 1, 0), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, hops, axis=0)
+    return np.asarray(windows.mean(axis=2, dtype=np.float64), np.float32)
 
 
 def measure(model: Model, clips: Sequence[Clip], others: Sequence[tuple[Clip, frozenset[str]]]) -> Peaks:
@@ -125,7 +127,7 @@ def measure(model: Model, clips: Sequence[Clip], others: Sequence[tuple[Clip, fr
         scores = smoothed(hop_scores(model, np.concatenate((samples, pause))), smooth)
         for label in keywords:
             if label not in said:
-                false[label] += _stretches(scores[:, labels.index(label)])
+                false[label] += stretches(scores[:, labels.index(label)])
     for clip in tqdm(clips, desc="keywords", mininterval=5):
         samples = np.concatenate((pause, read_audio(clip.audio, rate), pause))
         scores = smoothed(hop_scores(model, samples), smooth)
@@ -140,8 +142,8 @@ def measure(model: Model, clips: Sequence[Clip], others: Sequence[tuple[Clip, fr
     )
 
 
-def _stretches(scores: NDArray[np.float32]) -> list[float]:
-    """The highest value of each stretch of `scores` above LOWEST."""
+def stretches(scores: NDArray[np.float32]) -> list[float]:
+    """The highest value of each stretch of (hops,) `scores` above LOWEST."""
     above = np.concatenate(([False], scores >= LOWEST, [False]))
     edges = np.flatnonzero(above[1:] != above[:-1])
     return [float(scores[a:b].max()) for a, b in zip(edges[::2], edges[1::2], strict=True)]

@@ -58,8 +58,8 @@ class Mixer:
         labels = store.labels
         weights = np.where(store.synthetic, spec.synthetic_weight, 1.0)
         totals = np.bincount(labels, weights, minlength=len(LABELS))
-        shares = np.full(len(LABELS), (1 - spec.silence_share - spec.unknown_share - spec.running_share))
-        shares /= len(LABELS) - 2
+        rest = 1 - spec.silence_share - spec.unknown_share - spec.running_share
+        shares = np.full(len(LABELS), rest / (len(LABELS) - 2))
         shares[LABELS.index(SILENCE)] = 0
         shares[LABELS.index(UNKNOWN)] = spec.unknown_share
         self.odds = np.cumsum(weights * (shares / np.maximum(totals, 1e-9))[labels])
