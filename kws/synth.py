@@ -2,7 +2,7 @@
 
 Every clip is 1.0 s at 16 kHz, one word at a random place and level, in a FLAC file; `OUT/manifest.jsonl` has
 a line for each. What a clip is depends only on (seed, engine, word, number): a run that was stopped goes on
-where it was, and one with more clips adds to those that exist. One run at a time writes to a folder.
+where it was, and one with more clips adds to those that exist. Two runs at once must have different words.
 """
 
 import argparse
@@ -127,9 +127,8 @@ def tasks(words: Sequence[str], clips: int, engines: Sequence[str], seed: int) -
     for number in range(clips):
         for name in engines:
             credit[name] += _SHARES[name]
-        chosen = max(
-            engines, key=credit.__getitem__
-        )  # smooth weighted round robin: any prefix has the same mix
+        # Smooth weighted round robin: any prefix has the same mix.
+        chosen = max(engines, key=credit.__getitem__)
         credit[chosen] -= total
         for word in words:
             yield Task(chosen, word, number, seed)
@@ -140,16 +139,18 @@ def remaining(out: Path, wanted: Iterable[Task]) -> list[Task]:
     manifest = out / "manifest.jsonl"
     kept: dict[str, str] = {}
     if manifest.is_file():
-        for line in manifest.read_text(encoding="utf-8").splitlines():
+        text = manifest.read_text(encoding="utf-8")
+        for line in text.splitlines():
             try:
                 audio = json.loads(line)["audio"]
             except (ValueError, KeyError, TypeError):
                 continue
             if (out / audio).is_file():
                 kept[audio] = line
-        fresh = manifest.with_suffix(".new")
-        fresh.write_text("".join(f"{line}\n" for line in kept.values()), encoding="utf-8")
-        fresh.replace(manifest)
+        if (whole := "".join(f"{line}\n" for line in kept.values())) != text:
+            fresh = manifest.with_suffix(".new")
+            fresh.write_text(whole, encoding="utf-8")
+            fresh.replace(manifest)
     return [task for task in wanted if task.audio not in kept]
 
 
@@ -210,17 +211,17 @@ def synthesise(
         engine(name, voices)
     out.mkdir(parents=True, exist_ok=True)
     counts: Counter[str] = Counter()
-    with (out / "manifest.jsonl").open("a", encoding="utf-8") as manifest:
-        for task, made in tqdm(
-            _each(todo, out, voices, jobs, listen), total=len(todo), unit="clip", mininterval=2
-        ):
-            if isinstance(made, str):
-                counts["dropped"] += 1
-                tqdm.write(f"dropped {task.audio}: {made}", file=sys.stderr)
-                continue
+    for task, made in tqdm(
+        _each(todo, out, voices, jobs, listen), total=len(todo), unit="clip", mininterval=2
+    ):
+        if isinstance(made, str):
+            counts["dropped"] += 1
+            tqdm.write(f"dropped {task.audio}: {made}", file=sys.stderr)
+            continue
+        # Opened for each line: another run for other words may have put a mended manifest in its place.
+        with (out / "manifest.jsonl").open("a", encoding="utf-8") as manifest:
             manifest.write(json.dumps(made) + "\n")
-            manifest.flush()
-            counts[task.engine] += 1
+        counts[task.engine] += 1
     return counts
 
 

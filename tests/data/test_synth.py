@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -210,6 +211,27 @@ def test_a_stopped_run_goes_on_and_gives_the_same_bytes(fake: _Fake, tmp_path: P
     for row in whole:
         name = str(row["audio"])
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
+
+
+@needs_files
+def test_two_runs_at_once_lose_no_line(fake: _Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = [str(tmp_path), "--clips", "3", "--engines", "espeak", "--words"]
+    assert synth.main([*command, "stop"]) == 0
+    (tmp_path / "espeak" / "stop" / "0_0001.flac").unlink()  # so that the inner run mends the manifest
+    make = synth.make
+    made: list[bool] = []
+
+    def make_and_run_another(*arguments: Any) -> dict[str, str | float] | str:
+        if not made:
+            made.append(True)
+            assert synth.main([*command, "go"]) == 0
+        return make(*arguments)
+
+    monkeypatch.setattr(synth, "make", make_and_run_another)
+    todo = list(synth.tasks(["yes"], 3, ["espeak"], 0))
+    synth.synthesise(tmp_path, todo, None)
+    assert Counter(str(row["label"]) for row in _lines(tmp_path)) == {"stop": 2, "go": 3, "yes": 3}
+    assert len(fake.calls) == 9
 
 
 @needs_files
