@@ -123,6 +123,8 @@ class SegmentLane:
         """While there is speech: number of the first frame not yet given to the model."""
         self._given = 0
         """Frames before this one belong to an earlier segment."""
+        self._since = 0
+        """Samples after which the start of the speech was known."""
         self._boundaries: list[Boundary] = []
 
     def expect(self, boundaries: list[Boundary]) -> None:
@@ -154,6 +156,7 @@ class SegmentLane:
             if boundary.started:
                 start = max(0, boundary.at - self._pad)
                 self._from = max(self._given, -(-start // self._features.hop_samples))
+                self._since = boundary.known
             else:
                 found += self._give_long(frame_count(boundary.known, self._features))
                 end = min(boundary.at + self._pad, boundary.known)
@@ -169,8 +172,8 @@ class SegmentLane:
         found: list[Found] = []
         while self._from is not None and count - self._from >= self._most:
             end = self._from + self._most
-            settled = (end - 1) * self._features.hop_samples + self._features.frame_samples
-            found += self._give(end, settled, settled)
+            at = (end - 1) * self._features.hop_samples + self._features.frame_samples
+            found += self._give(end, at, max(at, self._since))
         return found
 
     def _give(self, end: int, at: int, settled: int) -> list[Found]:

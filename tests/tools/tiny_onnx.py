@@ -107,17 +107,19 @@ PARAMS = {
 }
 
 
-def spec(mode: WindowMode, *, rate: int = 16_000, name: str = "", **window: int) -> ModelSpec:
-    """The spec of a tiny model: `_silence_` or the pitch of what is heard."""
-    states = (StateSpec("mean", (1, 40)),) if mode == "stateful" else ()
+def spec(
+    mode: WindowMode, *, rate: int = 16_000, mels: int = 40, task: str = "kws", name: str = "", **window: int
+) -> ModelSpec:
+    """The spec of a tiny model: is what is heard quiet, low, high, or something else?"""
+    states = (StateSpec("mean", (1, mels)),) if mode == "stateful" else ()
     return ModelSpec(
         name=name or f"tiny-{mode}",
-        task="kws",
-        features=FbankSpec(sample_rate=rate, mels=40, high_hz=rate / 2),
+        task=task,
+        features=FbankSpec(sample_rate=rate, mels=mels, high_hz=rate / 2),
         window=WindowSpec(**{"frames": 30, "hop": 10} | window, mode=mode),
         labels=LABELS,
         states=states,
-        params=PARAMS,
+        params=PARAMS if task == "kws" else {},
         provenance={"data": "none: weights by hand"},
     )
 
@@ -129,7 +131,7 @@ def weights(mels: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     matrix[:, 0] = -0.5 / mels
     matrix[:half, 2], matrix[half:, 2] = 1 / half, -1 / half
     matrix[:half, 3], matrix[half:, 3] = -1 / half, 1 / half
-    return matrix, np.array([-4, 1, -1, -1], np.float32)
+    return matrix, np.array([-4, 1, -3, -3], np.float32)
 
 
 def build(of: ModelSpec, external: Sequence[str] = ()) -> bytes:
