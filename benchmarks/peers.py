@@ -24,7 +24,7 @@ import numpy as np
 
 import stapes
 from stapes.cli.bench import bursts
-from stapes.cli.machine import describe
+from stapes.machine import describe
 
 ROUNDS: Final = 3
 

@@ -3,12 +3,12 @@
 import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 
+from stapes.machine import package_version
 from stapes.mic import PORTAUDIO_CURES, PREFERRED_HZ, Microphone, MicrophoneError, import_sounddevice
 from stapes.model import Model, bundled_models
 from stapes.onnxfile import ModelFileError
@@ -141,11 +141,7 @@ def judge_level(samples: Samples) -> Finding:
 
 def _versions() -> Finding:
     found = {"python": platform.python_version(), "system": this_system() or platform.system()}
-    for package in ("stapes", "numpy", "onnxruntime", "sounddevice"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "absent"
+    found |= {name: package_version(name) for name in ("stapes", "numpy", "onnxruntime", "sounddevice")}
     return Finding("versions", "fine", ", ".join(f"{k} {v}" for k, v in found.items()), facts=found)
 
 

@@ -13,8 +13,8 @@ import numpy as np
 
 import stapes
 from stapes.cli import coldstart
-from stapes.cli.machine import describe
 from stapes.cli.output import Commands, print_json
+from stapes.machine import describe
 from stapes.samples import Samples
 
 RATE: Final = 16_000

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 import stapes
-from stapes import plot
 from stapes.cli.output import Commands, complain, event_json, event_text, names
 from stapes.events import Event
 from stapes.model import Model
@@ -65,6 +64,8 @@ def _print(event: Event, file: str, *, as_json: bool) -> None:
 
 def _run_and_draw(args: argparse.Namespace, source: Source, models: list[Model]) -> None:
     """Unlike a plain run this holds all of the sound, for the picture."""
+    from stapes import plot  # few runs draw
+
     file = args.files[0]
     plot.import_matplotlib()
     heard = _Heard(source)

@@ -3,7 +3,6 @@
 import os
 import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,14 @@ def describe() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
-        **{package: _version(package) for package in ("stapes", "numpy", "onnxruntime")},
+        **{package: package_version(package) for package in ("stapes", "numpy", "onnxruntime")},
     }
 
 
-def _version(package: str) -> str:
+def package_version(package: str) -> str:
+    """Its version, or "not installed"."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to import, and seldom needed
+
     try:
         return version(package)
     except PackageNotFoundError:
