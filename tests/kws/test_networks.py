@@ -124,6 +124,6 @@ def test_without_graph_the_window_is_averaged() -> None:
     network = random_graph_tcn(GraphTCNSpec(graph=False))
     frames = torch.randn(1, 100, 40)
     with torch.no_grad():
-        nodes = network.nodes(frames, *network.start(1)[:2])[0][:, :64]
-        wanted = network.classifier(nodes.mean(2))
+        nodes = network.nodes(frames, *network.start(1)[:2])[0][:, :, :64]
+        wanted = network.classifier(nodes.mean(1))
         torch.testing.assert_close(network(frames), wanted, atol=1e-5, rtol=1e-4)
