@@ -20,12 +20,29 @@ def operators(model: ir.Model) -> dict[str, int]:
 
 def simplify(model: ir.Model) -> None:
     """Rewrites a model in place; what it computes stays the same."""
+    _take_shapes_after_normalisation(model.graph)
     optimize_ir(model)
     _write_reshapes_as_constants(model.graph)
     _gather_instead_of_gather_nd(model.graph)
     optimize_ir(model)  # takes away what computed the shapes and indices
     _forget_inner_shapes(model)
     passes.ClearMetadataAndDocStringPass()(model)
+
+
+def _take_shapes_after_normalisation(graph: ir.Graph) -> None:
+    """Shape of what enters a batch normalisation becomes Shape of what leaves it, which is as large.
+
+    onnxscript folds a normalisation into the convolution before it only if nothing else uses what lies
+    between.
+    """
+    for node in _nodes(graph, "BatchNormalization"):
+        before, after = node.inputs[0], node.outputs[0]
+        if before is None:
+            continue
+        for user, position in before.uses():
+            if user.op_type == "Shape":
+                user.replace_input_with(position, after)
+    graph.sort()
 
 
 def _write_reshapes_as_constants(graph: ir.Graph) -> None:

@@ -55,13 +55,21 @@ class Sliding(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(1, 4, 3, stride=2, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 6, 3)
+            nn.Conv2d(1, 4, 3, stride=2, bias=False),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.Conv2d(4, 6, 1),
+            nn.BatchNorm2d(6),
         )
         self.classifier = nn.Linear(6, 3)
 
     def forward(self, frames: Tensor) -> tuple[Tensor]:
         maps = self.layers(((frames + 5) / 4).unsqueeze(1))
-        return (torch.softmax(self.classifier(maps.mean((2, 3))), dim=-1).unsqueeze(1),)
+        times = (
+            torch.arange(maps.shape[2]) / maps.shape[2]
+        )  # asks for a shape between convolution and normalisation
+        mean = (maps * times[:, None]).mean((2, 3))
+        return (torch.softmax(self.classifier(mean), dim=-1).unsqueeze(1),)
 
 
 class Segment(nn.Module):
