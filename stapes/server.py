@@ -45,11 +45,15 @@ class EventServer(socketserver.ThreadingTCPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start the client's thread, if there is a place."""
-        if self._places.acquire(blocking=False):
-            super().process_request(request, client_address)
+        if not self._places.acquire(blocking=False):
+            _tell(request, f'{{"error": "{self._clients} clients are being served; come back later"}}')
+            self.shutdown_request(request)
             return
-        _tell(request, f'{{"error": "{self._clients} clients are being served; come back later"}}')
-        self.shutdown_request(request)
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._places.release()
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """A client's thread, from hello to goodbye."""

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -183,7 +184,20 @@ def test_no_such_device(microphone: VirtualMicrophone, cli: Cli, model: Path) ->
     assert "there is no microphone 'a cucumber'" in done.stderr
 
 
-def test_doctor(microphone: VirtualMicrophone, cli: Cli) -> None:
+def test_doctor_hears(microphone: VirtualMicrophone, cli: Cli, tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "long.wav"), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", "not compressed"))
+        file.writeframes(sound(16_000)[4_800:12_800].tobytes() * 60)
+    with subprocess.Popen(["paplay", str(tmp_path / "long.wav")], env=microphone.env) as player:
+        done = cli("doctor", "--json", env=microphone.env)
+        player.kill()
+    *found, last = map(json.loads, done.stdout.splitlines())
+    level = next(row for row in found if row["check"] == "level")
+    assert level["state"] == "fine", level
+    assert last["summary"]["usable"] == (done.returncode == 0)
+
+
+def test_doctor_of_a_silent_microphone(microphone: VirtualMicrophone, cli: Cli) -> None:
     done = cli("doctor", "--json", env=microphone.env)
     found = {row["check"]: row for row in map(json.loads, done.stdout.splitlines()) if "check" in row}
     assert found["devices"]["state"] == found["rates"]["state"] == "fine"
