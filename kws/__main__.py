@@ -20,10 +20,14 @@ def main(argv: list[str] | None = None) -> int:
     train.add_argument("recipe", type=Path, help="a TOML file, such as those in kws/recipes")
     train.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of data sets")
     train.add_argument("--out", type=Path, help="folder of the run (default runs/<recipe's file name>)")
-    train.add_argument("--cache", type=Path, default=Path("runs/features"), help="folder of computed features")
+    train.add_argument(
+        "--cache", type=Path, default=Path("runs/features"), help="folder of computed features"
+    )
     train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a recipe key")
     train.add_argument("--anew", action="store_true", help="start over instead of resuming")
-    compare.add_arguments(commands.add_parser("compare", help="train several networks by one recipe, several seeds"))
+    compare.add_arguments(
+        commands.add_parser("compare", help="train several networks by one recipe, several seeds")
+    )
     calibrate.add_arguments(commands.add_parser("calibrate", help="thresholds for a rate of false accepts"))
     args = parser.parse_args(argv)
     try:
@@ -31,11 +35,12 @@ def main(argv: list[str] | None = None) -> int:
             recipe = load(KwsRecipe, args.recipe, args.set)
             out = args.out or Path("runs") / args.recipe.stem
             metrics = fit(KwsTask(recipe, args.data, args.cache), recipe.loop, out, resume=not args.anew)
-            print(f"best dev {metrics['metric']}: {metrics['best']['dev']}, epoch {metrics['best']['epoch']}, in {out}")
+            best = metrics["best"]
+            print(f"best dev {metrics['metric']}: {best['dev']}, epoch {best['epoch']}, in {out}")
         elif args.command == "compare":
-            compare.run(args)
+            print(compare.run(args))
         else:
-            calibrate.run(args)
+            print(calibrate.run(args))
     except (RecipeError, DataError, FileNotFoundError) as error:
         print(f"python -m kws: {error}", file=sys.stderr)
         return 1

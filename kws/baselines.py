@@ -25,8 +25,12 @@ class BroadcastBlock(nn.Module):
     def __init__(self, channels_in: int, channels: int, stride: int, dilation: int) -> None:
         super().__init__()
         self.keeps_width = channels_in == channels
-        self.widen = nn.Identity() if self.keeps_width else nn.Sequential(
-            nn.Conv2d(channels_in, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()
+        self.widen = (
+            nn.Identity()
+            if self.keeps_width
+            else nn.Sequential(
+                nn.Conv2d(channels_in, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()
+            )
         )
         self.frequency = nn.Sequential(
             nn.Conv2d(channels, channels, (3, 1), (stride, 1), (1, 0), groups=channels, bias=False),
@@ -34,7 +38,13 @@ class BroadcastBlock(nn.Module):
         )
         self.time = nn.Sequential(
             nn.Conv2d(
-                channels, channels, (1, 3), padding=(0, dilation), dilation=(1, dilation), groups=channels, bias=False
+                channels,
+                channels,
+                (1, 3),
+                padding=(0, dilation),
+                dilation=(1, dilation),
+                groups=channels,
+                bias=False,
             ),
             nn.BatchNorm2d(channels),
             nn.SiLU(),
@@ -59,7 +69,9 @@ class BCResNet(nn.Module):
         super().__init__()
         width = int(16 * tau)
         layers: list[nn.Module] = [
-            nn.Conv2d(1, width, 5, (2, 1), 2, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+            nn.Conv2d(1, width, 5, (2, 1), 2, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
         ]
         for blocks, base, stride, dilation in self.STAGES:
             channels = int(base * tau)
@@ -69,7 +81,9 @@ class BCResNet(nn.Module):
         last = int(32 * tau)
         layers += [
             nn.Conv2d(width, width, 5, padding=(0, 2), groups=width, bias=False),
-            nn.Conv2d(width, last, 1, bias=False), nn.BatchNorm2d(last), nn.ReLU(),
+            nn.Conv2d(width, last, 1, bias=False),
+            nn.BatchNorm2d(last),
+            nn.ReLU(),
         ]
         self.layers = nn.Sequential(*layers)
         self.classifier = nn.Linear(last, labels)
@@ -86,13 +100,18 @@ class DSCNN(nn.Module):
     def __init__(self, channels: int = 64, blocks: int = 4, labels: int = 12) -> None:
         super().__init__()
         layers: list[nn.Module] = [
-            nn.Conv2d(1, channels, (10, 4), 2, (5, 1), bias=False), nn.BatchNorm2d(channels), nn.ReLU()
+            nn.Conv2d(1, channels, (10, 4), 2, (5, 1), bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
         ]
         for _ in range(blocks):
             layers += [
                 nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False),
-                nn.BatchNorm2d(channels), nn.ReLU(),
-                nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(),
+                nn.BatchNorm2d(channels),
+                nn.ReLU(),
+                nn.Conv2d(channels, channels, 1, bias=False),
+                nn.BatchNorm2d(channels),
+                nn.ReLU(),
             ]
         self.layers = nn.Sequential(*layers)
         self.classifier = nn.Linear(channels, labels)

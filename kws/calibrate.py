@@ -18,8 +18,8 @@ from kws.clips import KEYWORDS, SILENCE, UNKNOWN, Clip, read_folder
 from kws.det import draw_det
 from kws.negatives import negatives
 from stapes import onnxfile
-from stapes.model import Model
 from stapes.fbank import fbank
+from stapes.model import Model
 from training.atomic import replacing
 from training.audio import read_audio
 
@@ -53,11 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--report", type=Path, help="folder for det.png and calibration.json")
 
 
-def run(args: argparse.Namespace) -> None:
-    """Measures on dev clips and training negatives, sets thresholds, then measures test clips and test negatives."""
+def run(args: argparse.Namespace) -> str:
+    """Sets thresholds by dev clips and held-back speech, then measures the test parts; gives JSON."""
     model = Model.load(args.model)
     dev = _positives(args.data / args.positives, "dev")
-    # The dev part has two clips each of `on` and `off`: their training clips stand in, which flatters those two.
+    # The dev part has two clips each of `on` and `off`. Training clips stand in, which flatters the two.
     rare = [clip for clip in _positives(args.data / args.positives, "train") if clip.label in ("on", "off")]
     peaks = measure(model, dev + rare, list(negatives(args.data, args.negatives, "train")))
     thresholds = allot(peaks, args.rate)
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> None:
     report.mkdir(parents=True, exist_ok=True)
     (report / "calibration.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     draw_det({"calibration": peaks, "test": test}, report / "det.png")
-    print(json.dumps(figures, indent=1))
+    return json.dumps(figures, indent=1)
 
 
 def _positives(folder: Path, split: str) -> list[Clip]:
@@ -94,7 +94,9 @@ def hop_scores(model: Model, samples: NDArray[np.float32]) -> NDArray[np.float32
     hop = spec.window.hop
     model.reset()
     if spec.window.mode == "stateful":
-        chunks: Iterator[NDArray[np.float32]] = (frames[i : i + hop] for i in range(0, len(frames) - hop + 1, hop))
+        chunks: Iterator[NDArray[np.float32]] = (
+            frames[i : i + hop] for i in range(0, len(frames) - hop + 1, hop)
+        )
     else:
         width = spec.window.frames
         chunks = (frames[i : i + width] for i in range(0, len(frames) - width + 1, hop))
@@ -103,7 +105,7 @@ def hop_scores(model: Model, samples: NDArray[np.float32]) -> NDArray[np.float32
 
 
 def smoothed(scores: NDArray[np.float32], hops: int) -> NDArray[np.float32]:
-    """Running mean over the last `hops` decisions, as the decoder takes it: before the first there were zeros."""
+    """Mean of the last `hops` decisions, as the decoder takes it: before the first there were zeros."""
     if not len(scores):
         return scores
     padded = np.pad(scores, ((hops - 1, 0), (0, 0)))
@@ -150,7 +152,7 @@ def stretches(scores: NDArray[np.float32]) -> list[float]:
 
 
 def allot(peaks: Peaks, rate: float) -> dict[str, float]:
-    """Thresholds that miss fewest keywords while false accepts stay at or below `rate` an hour on these peaks."""
+    """Thresholds that miss fewest keywords with at most `rate` false accepts an hour on these peaks."""
     budget = int(rate * peaks.hours)
     best: dict[int, tuple[int, dict[str, float]]] = {0: (0, {})}
     for label, false in peaks.false.items():
@@ -174,7 +176,9 @@ def operating_point(peaks: Peaks, thresholds: dict[str, float]) -> dict[str, obj
     """False accepts per hour and recall at `thresholds`."""
     false = {label: int((peaks.false[label] >= t).sum()) for label, t in thresholds.items()}
     recall = {
-        label: round(float((peaks.true[label] >= t).mean()), 4) for label, t in thresholds.items() if len(peaks.true[label])
+        label: round(float((peaks.true[label] >= t).mean()), 4)
+        for label, t in thresholds.items()
+        if len(peaks.true[label])
     }
     hits = sum(int((peaks.true[label] >= t).sum()) for label, t in thresholds.items())
     return {

@@ -22,7 +22,9 @@ STAGES = ((16, 8, 32), (32, 8, 48), (48, 12, 64))
 class ConvNorm(nn.Sequential):
     """Bias-free convolution and batch normalisation, with or without ReLU; keeps the size at stride 1."""
 
-    def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int = 1, relu: bool = True) -> None:
+    def __init__(
+        self, channels_in: int, channels_out: int, kernel: int, stride: int = 1, relu: bool = True
+    ) -> None:
         layers: list[nn.Module] = [
             nn.Conv2d(channels_in, channels_out, kernel, stride, padding=kernel // 2, bias=False),
             nn.BatchNorm2d(channels_out),
@@ -46,7 +48,7 @@ class Bottleneck(nn.Module):
             self.shortcut = ConvNorm(channels, channels_out, 1, stride, relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, channels, frames, mels) in; the same, or (batch, channels_out, ⌈frames/2⌉, ⌈mels/2⌉), out."""
+        """(batch, channels, frames, mels) to the same, or (batch, channels_out, ⌈frames/2⌉, ⌈mels/2⌉)."""
         return torch.as_tensor(self.path(x) + self.shortcut(x))
 
 

@@ -42,7 +42,7 @@ def class_of(label: str) -> int:
 
 
 def official_split(file_name: str) -> Split:
-    """The partition that Speech Commands gives a file, by the SHA-1 of its speaker (Warden 2018, section 7)."""
+    """The partition that Speech Commands gives a file, by its speaker's SHA-1 (arXiv 1804.03209, section 7)."""
     speaker = file_name.rpartition("/")[2].partition("_nohash_")[0]
     percent = int(hashlib.sha1(speaker.encode()).hexdigest(), 16) % (_BUCKETS + 1) * 100 / _BUCKETS  # noqa: S324
     return _OFFICIAL["validation" if percent < 10 else "testing" if percent < 20 else "training"]
@@ -85,7 +85,9 @@ def _names(path: Path) -> frozenset[str]:
 
 def _read_manifest(folder: Path) -> list[Clip]:
     clips = []
-    for number, line in enumerate((folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(
+        (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines(), start=1
+    ):
         try:
             row = json.loads(line)
             clips.append(
@@ -106,8 +108,8 @@ def _read_manifest(folder: Path) -> list[Clip]:
 def gather(main: Path, extra: Sequence[Path] = ()) -> list[Clip]:
     """The clips of `main`, and from each `extra` folder those that may be trained on beside them.
 
-    Left out of an extra folder: clips whose official partition is not training, speakers that `main` holds for dev or
-    test, and recordings that `main` has already.
+    Left out of an extra folder: clips whose official partition is not training, speakers that `main` holds
+    for dev or test, and recordings that `main` has already.
     """
     clips = read_folder(main)
     held = {clip.speaker for clip in clips if clip.split in ("dev", "test")}

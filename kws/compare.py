@@ -31,16 +31,20 @@ class Comparison:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of `python -m kws compare`."""
-    parser.add_argument("recipe", type=Path, help="a comparison's TOML file, such as kws/recipes/compare.toml")
+    parser.add_argument(
+        "recipe", type=Path, help="a comparison's TOML file, such as kws/recipes/compare.toml"
+    )
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("runs/compare"))
     parser.add_argument("--cache", type=Path, default=Path("runs/features"))
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--only", nargs="*", help="names of networks to train; the table shows all that are done")
+    parser.add_argument(
+        "--only", nargs="*", help="names of networks to train; the table shows all that are done"
+    )
 
 
-def run(args: argparse.Namespace) -> None:
-    """Trains what is missing (runs resume), then writes table.json and prints the table."""
+def run(args: argparse.Namespace) -> str:
+    """Trains what is missing (runs resume), then writes table.json and gives the table."""
     comparison = load(Comparison, args.recipe, args.set)
     for seed in comparison.seeds:  # seed by seed, so that an interrupted comparison is balanced
         for name, network in comparison.networks.items():
@@ -51,11 +55,11 @@ def run(args: argparse.Namespace) -> None:
             recipe = replace(shared, name=name, network=network, loop=replace(shared.loop, seed=seed))
             fit(KwsTask(recipe, args.data, args.cache), recipe.loop, out)
             _test(out, args.data, args.cache)
-    print(table(args.out, comparison))
+    return table(args.out, comparison)
 
 
 def _test(out: Path, data: Path, cache: Path) -> None:
-    """Figures of the last epoch's weights on dev and test; the last, as choosing the best epoch is choosing by luck."""
+    """Figures of the last epoch's weights on dev and test: to choose the best epoch is to choose by luck."""
     state = read(out / "last.pt")
     checkpoint = {"recipe": state["recipe"], "model": _averaged(state)}
     network, recipe = load_network(checkpoint)
@@ -63,14 +67,14 @@ def _test(out: Path, data: Path, cache: Path) -> None:
     for split in ("dev", "test"):
         part = judged(data / recipe.data.main, split, recipe.features, cache)
         with torch.inference_mode():
-            guesses = torch.cat([network(x).argmax(-1) for x in torch.from_numpy(part.frames).split(256)]).numpy()
+            guesses = torch.cat(
+                [network(x).argmax(-1) for x in torch.split(torch.from_numpy(part.frames), 256)]
+            ).numpy()
         right = guesses == part.labels
         figures[split] = {
             "n": len(right),
             "accuracy": float(right.mean()),
-            "per_class": {
-                LABELS[c]: float(right[part.labels == c].mean()) for c in np.unique(part.labels)
-            },
+            "per_class": {LABELS[c]: float(right[part.labels == c].mean()) for c in np.unique(part.labels)},
         }
     counts = count_multiplies(network.network, recipe.mix.frames)
     figures |= {
@@ -102,9 +106,11 @@ def table(out: Path, comparison: Comparison) -> str:
         first = done[0]
         total = first["multiplies"] + first["multiplies_between_nodes"]
         lines.append(
-            f"| {name} | {first['parameters'] / 1e3:.1f} k | {first['multiplies'] / 1e6:.2f} M | {total / 1e6:.2f} M "
-            f"| {len(done)} | {interval([r['dev']['accuracy'] for r in done])} "
-            f"| {interval([r['test']['accuracy'] for r in done])} | {np.mean([r['minutes'] for r in done]):.1f} |"
+            f"| {name} | {first['parameters'] / 1e3:.1f} k "
+            f"| {first['multiplies'] / 1e6:.2f} M | {total / 1e6:.2f} M | {len(done)} "
+            f"| {interval([run['dev']['accuracy'] for run in done])} "
+            f"| {interval([run['test']['accuracy'] for run in done])} "
+            f"| {np.mean([run['minutes'] for run in done]):.1f} |"
         )
     (out / "table.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     return "\n".join(lines)

@@ -1,6 +1,6 @@
 """Makes the recording of `make demo`: synthetic voices say keywords amid other words, over faint noise.
 
-    python -m kws.demo examples/demo.wav --voices DIR        (DIR as `python -m kws.synth --setup` fills it)
+python -m kws.demo examples/demo.wav --voices DIR        (DIR as `python -m kws.synth --setup` fills it)
 """
 
 import argparse

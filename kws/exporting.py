@@ -1,10 +1,11 @@
-"""A trained keyword network as `export` wants it: probabilities out, states explicit, real clips to judge it on."""
+"""A trained keyword network as `export` wants it: probabilities, explicit states, clips to judge it on."""
 
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -72,7 +73,8 @@ def exportable(checkpoint: dict[str, Any], data: Path | None) -> Exportable:
         module: nn.Module = Streaming(net)
         window = WindowSpec(frames=shape.window * STRIDE, hop=shape.hop * STRIDE, mode="stateful")
         states = tuple(
-            StateSpec(name, tuple(state.shape[1:])) for name, state in zip(STATES, network.start(1), strict=True)
+            StateSpec(name, tuple(state.shape[1:]))
+            for name, state in zip(STATES, network.start(1), strict=True)
         )
     else:
         module, states = Sliding(net), ()
@@ -105,8 +107,11 @@ def exportable(checkpoint: dict[str, Any], data: Path | None) -> Exportable:
 
     def accuracy(run: Runner) -> float:
         part = judged(root, "dev", recipe.features, cache)
-        right = [int(run(frames)[-1].argmax()) == label for frames, label in zip(part.frames, part.labels, strict=True)]
-        return sum(right) / len(right)
+        right = [
+            int(run(frames)[-1].argmax()) == label
+            for frames, label in zip(part.frames, part.labels, strict=True)
+        ]
+        return float(np.mean(right))
 
     def clips() -> Iterator[Samples]:
         dev = (clip for clip in read_folder(root) if clip.split == "dev")

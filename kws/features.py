@@ -94,10 +94,17 @@ def build_store(data: Path, spec: DataSpec, features: FbankSpec, cache: Path) ->
     words = [clip for clip in clips if clip.split == "train"]
     noise = [clip for clip in clips if clip.split == "noise"]
     noise += [clip for folder in spec.noise for clip in read_folder(data / folder) if clip.split == "train"]
-    running = [clip for folder in spec.running for clip in running_speech(data / folder) if not is_reserved(clip)]
+    running = [
+        clip for folder in spec.running for clip in running_speech(data / folder) if not is_reserved(clip)
+    ]
     several = partial(_variants, features=features, count=spec.variants, seed=spec.seed)
     whole = partial(_frames, features=features)
-    settings = {"features": asdict(features), "variants": spec.variants, "seed": spec.seed, "vary": asdict(VariantSpec())}
+    settings = {
+        "features": asdict(features),
+        "variants": spec.variants,
+        "seed": spec.seed,
+        "vary": asdict(VariantSpec()),
+    }
     return Store(
         features=features,
         clips=_cached(cache, "words", words, several, settings),
@@ -121,8 +128,8 @@ def judged(folder: Path, split: Split, features: FbankSpec, cache: Path) -> Judg
 def running_speech(folder: Path) -> list[Clip]:
     """Training clips of running speech without a keyword in their text; English without text is left out.
 
-    A word of the manifest's "label" or "text" that is a keyword drops the clip: silence about a keyword would teach
-    the network to miss it.
+    A keyword in the manifest's "label" or "text" drops the clip: calling it `_unknown_` would teach the network
+    to miss it.
     """
     kept = []
     for line in (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines():
@@ -160,7 +167,9 @@ def _variants(clip: Clip, features: FbankSpec, count: int, seed: int) -> NDArray
     for _ in range(count - 1):
         varied = second_of(vary(samples, rate, VariantSpec(), rng, rooms), rate)
         # Frames land elsewhere in the word: shifts by less than a hop, which mixing cannot make.
-        made.append(np.roll(varied, int(rng.integers(-features.hop_samples // 2, features.hop_samples // 2 + 1))))
+        made.append(
+            np.roll(varied, int(rng.integers(-features.hop_samples // 2, features.hop_samples // 2 + 1)))
+        )
     return np.stack([fbank(each, features) for each in made]).astype(np.float16)
 
 
@@ -186,8 +195,12 @@ def _cached(
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         # Not fork: the parent's torch may hold threads that a forked child would wait for.
-        with ProcessPoolExecutor(mp_context=multiprocessing.get_context("forkserver"), initializer=_one_thread) as pool:
-            parts = list(tqdm(_ordered(pool, make, clips), total=len(clips), desc=f"features of {name}", mininterval=5))
+        with ProcessPoolExecutor(
+            mp_context=multiprocessing.get_context("forkserver"), initializer=_one_thread
+        ) as pool:
+            parts = list(
+                tqdm(_ordered(pool, make, clips), total=len(clips), desc=f"features of {name}", mininterval=5)
+            )
         joined = np.stack(parts) if name in ("words", "dev", "test") else np.concatenate(parts)
         with replacing(path) as draft, draft.open("wb") as file:
             np.save(file, joined)

@@ -1,9 +1,10 @@
 """GraphTCN: the graph convolution of CENet-GCN on a causal trunk whose work overlapping windows share.
 
 CENet-GCN asks all positions of a one-second map about each other and starts anew with each window. Here a
-causal temporal trunk makes one node of `width` channels each 20 ms and never looks back at frames; only the graph, which is
-cheap, is built anew for each window, over its `window` nodes. So a decision each 100 ms costs the trunk
-100 ms of audio, not a second. The design is ours; the graph convolution is the paper's (section 3).
+causal temporal trunk makes one node of `width` channels each 20 ms and never sees a frame twice; only the
+graph, which is cheap, is built anew for each window, over its `window` nodes. So a decision each 100 ms
+costs the trunk 100 ms of audio, not a second. The design is ours; the graph convolution is the paper's
+(section 3).
 """
 
 from dataclasses import dataclass
@@ -39,9 +40,9 @@ class GraphTCNSpec:
     labels: int = 12
 
     @property
-    def memory(self) -> int:
-        """Nodes that the trunk's convolutions keep from before a chunk, all layers together."""
-        return sum(2 * (self.kernel - 1) * dilation for dilation in self.dilations)
+    def pasts(self) -> list[int]:
+        """Nodes that each convolution of the trunk keeps from before a chunk."""
+        return [(self.kernel - 1) * dilation for dilation in self.dilations for _ in range(2)]
 
 
 class CausalConv(nn.Module):
@@ -62,10 +63,10 @@ class CausalConv(nn.Module):
 class GraphTCN(nn.Module):
     """Frames to keyword posteriors, one a hop, with two states: `history` of frames, `memory` of nodes."""
 
-    def __init__(self, spec: GraphTCNSpec = GraphTCNSpec()) -> None:  # noqa: B008 - frozen, so shared safely
+    def __init__(self, spec: GraphTCNSpec = GraphTCNSpec()) -> None:
         super().__init__()
         self.spec = spec
-        bands = -(-(-(-spec.mels // 2)) // 2)
+        bands = (spec.mels + 3) // 4  # halved twice, rounding up
         self.stem = nn.Sequential(
             nn.Conv2d(1, spec.stem, 5, stride=2, padding=(2, 0), bias=False),
             nn.BatchNorm2d(spec.stem),
@@ -92,7 +93,7 @@ class GraphTCN(nn.Module):
         like, spec = self.gamma, self.spec
         return (
             like.new_zeros(batch, HISTORY, spec.mels),
-            like.new_zeros(batch, spec.width, spec.memory),
+            like.new_zeros(batch, spec.width, sum(spec.pasts)),
             like.new_zeros(batch, spec.window - spec.hop, self.relate.out_channels + spec.width),
         )
 
@@ -102,7 +103,7 @@ class GraphTCN(nn.Module):
         Args:
             frames: (batch, frames, mels) normalised log-mel, a multiple of 2·hop frames.
             history: (batch, 3, mels), the last frames.
-            memory: (batch, width, spec.memory), what the convolutions keep.
+            memory: (batch, width, sum of spec.pasts), what the convolutions keep.
             window: (batch, spec.window − spec.hop, channels), nodes that the next window still sees.
 
         Returns:
@@ -134,7 +135,7 @@ class GraphTCN(nn.Module):
         joined = torch.cat((history, frames), dim=1)
         maps = self.stem(joined.transpose(1, 2).unsqueeze(1))  # (batch, 2·stem, mels/4, nodes)
         x = self.enter(maps.flatten(1, 2))  # (batch, width, nodes)
-        pasts = memory.split([conv.past for conv in self.convs], dim=2)
+        pasts = torch.split(memory, self.spec.pasts, dim=2)
         kept = []
         for first, second, past, past_of_second in zip(
             self.convs[::2], self.convs[1::2], pasts[::2], pasts[1::2], strict=True
@@ -152,7 +153,7 @@ class GraphTCN(nn.Module):
         """(batch, hops, window, channels) nodes to (batch, hops, labels) logits: graph, mean, classifier."""
         width = self.spec.width
         embedding = width // 4
-        x, theta, phi, weighted = windows.split((width, embedding, embedding, width), dim=3)
+        x, theta, phi, weighted = torch.split(windows, [width, embedding, embedding, width], dim=3)
         pooled = x.mean(2)
         if self.spec.graph:
             edges = torch.softmax(theta @ phi.transpose(2, 3), dim=-1)  # (batch, hops, window, window)

@@ -1,13 +1,13 @@
 """Training batches, made from stored features: words over noise at any level, in any surroundings.
 
-Mixing happens on mel energies: the energies of a word and of noise add up, but for a cross term of mean zero. So a batch
-costs a few array operations, no transforms, and two CPU cores train a network in minutes. (Our choice;
-speed, rooms and codecs, which energies cannot express, are in the stored variants, see features.py.)
+Mixing happens on mel energies: the energies of a word and of noise add up, but for a cross term of mean
+zero. So a batch costs a few array operations, no transforms, and two CPU cores train a network in minutes.
+(Our choice; speed, rooms and codecs, which energies cannot express, are in the stored variants: features.py.)
 """
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ class MixSpec:
     """Share of running speech, labelled `_unknown_` too."""
     synthetic_weight: float = 0.25
     """Weight of a synthetic clip beside a recorded one of 1."""
-    masks: MaskSpec = MaskSpec(time_frames=20, mel_bands=5)
+    masks: MaskSpec = field(default_factory=lambda: MaskSpec(time_frames=20, mel_bands=5))
 
 
 class Mixer:
@@ -75,7 +75,9 @@ class Mixer:
         kind = rng.random(size)
         silent = kind < spec.silence_share
         running = (kind >= spec.silence_share) & (kind < spec.silence_share + spec.running_share)
-        picks = np.minimum(np.searchsorted(self.odds, rng.random(size) * self.odds[-1]), len(self.store.labels) - 1)
+        picks = np.minimum(
+            np.searchsorted(self.odds, rng.random(size) * self.odds[-1]), len(self.store.labels) - 1
+        )
         labels = self.store.labels[picks].copy()
         labels[silent] = LABELS.index(SILENCE)
         labels[running] = LABELS.index(UNKNOWN)
@@ -121,7 +123,8 @@ class Mixer:
         own = 10 ** rng.uniform(-7, 0, size)
         level = np.where(silent, own, level)
         level *= silent | (rng.random(size) < spec.noise_chance)
-        return noise * (level / np.maximum(noise.mean((1, 2)), 1e-9)).astype(np.float32)[:, None, None]
+        gain = (level / np.maximum(noise.mean((1, 2)), 1e-9)).astype(np.float32)
+        return np.asarray(noise * gain[:, None, None])
 
 
 def warm_up_mean(store: Store, spec: MixSpec, seed: int, examples: int = 2000) -> tuple[Tensor, Tensor]:

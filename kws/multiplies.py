@@ -17,7 +17,7 @@ class Multiplies:
     parametric: int
     """Of convolutions and linear maps: what papers quote."""
     between_nodes: int
-    """Of the products between nodes in the graph convolutions (N × N); not in CENet-GCN's published figures."""
+    """Of the products between nodes in graph convolutions (N × N); CENet-GCN's published figures lack them."""
 
     @property
     def total(self) -> int:
@@ -38,7 +38,7 @@ def count_multiplies(network: nn.Module, frames: int, mels: int = 40) -> Multipl
         elif isinstance(module, nn.Conv1d | nn.Conv2d):
             totals["parametric"] += output.numel() * module.weight[0].numel()
 
-    def graph(module: nn.Module, _: Any, output: Tensor) -> None:
+    def graph(_: nn.Module, __: Any, output: Tensor) -> None:
         positions, channels = output[0, 0].numel(), output.shape[1]
         totals["between"] += positions**2 * (channels // 4 + channels)
 

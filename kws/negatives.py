@@ -29,5 +29,13 @@ def negatives(data: Path, folders: Iterable[str], split: str) -> Iterator[tuple[
                 yield clip, frozenset(said & set(KEYWORDS))
 
 
-TRAINED = ("librispeech", "an4", "languages", "arabic_commands", "wake_words", "noise", "librispeech_train-clean-5")
+TRAINED = (
+    "librispeech",
+    "an4",
+    "languages",
+    "arabic_commands",
+    "wake_words",
+    "noise",
+    "librispeech_train-clean-5",
+)
 """Folders that recipes train on; of these only the reserved half is heard here."""

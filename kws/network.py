@@ -43,7 +43,7 @@ class KeywordNet(nn.Module):
         self.scale.copy_(1 / std)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Logits of one window: its frames; for a streaming network, the stream from its start to the window's end."""
+        """Logits of one window: of its frames or, for a network that streams, of the stream up to its end."""
         return torch.as_tensor(self.network((frames - self.mean) * self.scale))
 
 

@@ -45,9 +45,15 @@ class KwsTask:
     def provenance(self) -> dict[str, Any]:
         """What was trained on."""
         return {
-            "data": [self.spec.data.main, *self.spec.data.extra, *self.spec.data.running, *self.spec.data.noise],
+            "data": [
+                self.spec.data.main,
+                *self.spec.data.extra,
+                *self.spec.data.running,
+                *self.spec.data.noise,
+            ],
             "clips": {
-                label: int(n) for label, n in zip(LABELS, np.bincount(self.store.labels, minlength=12), strict=True)
+                label: int(n)
+                for label, n in zip(LABELS, np.bincount(self.store.labels, minlength=12), strict=True)
             },
             "synthetic_clips": int(self.store.synthetic.sum()),
             "running_hours": round(len(self.store.running) / 360_000, 2),
@@ -89,9 +95,9 @@ class KwsTask:
         return (1 - share) * loss + share * F.cross_entropy(logits, taught)
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Accuracy on the dev speakers, and its mean over the classes (the dev part has few `on` and `off`)."""
+        """Accuracy on the dev speakers, and its mean over the classes: dev has few `on` and `off`."""
         device = next(model.parameters()).device
-        batches = torch.from_numpy(self.dev.frames).split(256)
+        batches = torch.split(torch.from_numpy(self.dev.frames), 256)
         guesses = torch.cat([model(frames.to(device)).argmax(-1).cpu() for frames in batches]).numpy()
         right = guesses == self.dev.labels
         classes = [right[self.dev.labels == label].mean() for label in np.unique(self.dev.labels)]

@@ -34,12 +34,14 @@ def test_allotment_misses_as_few_as_any(parts: list[tuple[list[float], list[floa
         return sum(int((peaks.true[n] < t).sum()) for n, t in thresholds.items())
 
     options = [
-        sorted({0.5, 0.999, *(min(max(round(float(f) + 0.005, 3), 0.5), 0.999) for f in peaks.false[n])}) for n in peaks.false
+        sorted({0.5, 0.999, *(min(max(round(float(f) + 0.005, 3), 0.5), 0.999) for f in peaks.false[n])})
+        for n in peaks.false
     ]
     best = min(
         misses(dict(zip(peaks.false, combination, strict=True)))
         for combination in product(*options)
-        if sum(int((peaks.false[n] >= t).sum()) for n, t in zip(peaks.false, combination, strict=True)) <= budget
+        if sum(int((peaks.false[n] >= t).sum()) for n, t in zip(peaks.false, combination, strict=True))
+        <= budget
     )
     assert misses(chosen) <= best
 

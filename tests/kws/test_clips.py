@@ -8,7 +8,6 @@ import pytest
 from kws.clips import LABELS, Clip, DataError, class_of, count, gather, official_split, read_folder
 
 
-
 def test_real_names_fall_where_the_official_lists_say(shared_data: Path) -> None:
     """The shared data's dev part is the official validation list, its test part is from the testing list."""
     rows = [json.loads(x) for x in (shared_data / "speech_commands/manifest.jsonl").read_text().splitlines()]
@@ -36,8 +35,18 @@ def test_extra_clips_keep_clear_of_held_out_people(tmp_path: Path) -> None:
     main = manifest(
         tmp_path / "main",
         [
-            {"audio": f"yes/{training[0]}_nohash_0.opus", "label": "yes", "split": "train", "speaker": training[0]},
-            {"audio": f"yes/{training[1]}_nohash_0.opus", "label": "yes", "split": "test", "speaker": training[1]},
+            {
+                "audio": f"yes/{training[0]}_nohash_0.opus",
+                "label": "yes",
+                "split": "train",
+                "speaker": training[0],
+            },
+            {
+                "audio": f"yes/{training[1]}_nohash_0.opus",
+                "label": "yes",
+                "split": "test",
+                "speaker": training[1],
+            },
         ],
     )
     row = {"label": "yes", "split": "train"}
@@ -48,7 +57,8 @@ def test_extra_clips_keep_clear_of_held_out_people(tmp_path: Path) -> None:
             row | {"audio": f"yes/{training[0]}_nohash_1.wav", "speaker": training[0]},  # new: kept
             row | {"audio": f"yes/{training[1]}_nohash_1.wav", "speaker": training[1]},  # a test speaker
             row | {"audio": f"yes/{testing}_nohash_0.wav", "speaker": testing},  # official testing partition
-            row | {"audio": "espeak/yes/1.wav", "speaker": "espeak/m1", "engine": "espeak"},  # synthetic: kept
+            row
+            | {"audio": "espeak/yes/1.wav", "speaker": "espeak/m1", "engine": "espeak"},  # synthetic: kept
             row | {"audio": "flite/yes/1.wav", "speaker": "flite/kal", "engine": "flite", "split": "heldout"},
         ],
     )
@@ -69,10 +79,10 @@ def test_official_layout_follows_its_lists(tmp_path: Path) -> None:
 
 
 def test_faults_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="neither|holds no"):
+    with pytest.raises(DataError, match="holds no manifest"):
         read_folder(tmp_path)
     (tmp_path / "manifest.jsonl").write_text('{"audio": "a.wav"}\n')
-    with pytest.raises(DataError, match="line 1.*label"):
+    with pytest.raises(DataError, match=r"line 1.*label"):
         read_folder(tmp_path)
 
 

@@ -64,7 +64,12 @@ def test_gain_moves_all_energies_alike() -> None:
     loud = Mixer(data, from_dict(gain_db=(6, 6)), seed=1).batch(8)[0]
     plain = Mixer(data, PLAIN, seed=1).batch(8)[0]
     inside = plain[:, 22:] > -12
-    torch.testing.assert_close((loud - plain)[:, 22:][inside], torch.full((int(inside.sum()),), 6 * np.log(10) / 10), atol=2e-3, rtol=0)
+    torch.testing.assert_close(
+        (loud - plain)[:, 22:][inside],
+        torch.full((int(inside.sum()),), 6 * np.log(10) / 10),
+        atol=2e-3,
+        rtol=0,
+    )
 
 
 def test_shares_are_kept() -> None:

@@ -45,9 +45,13 @@ def test_graph_convolution_is_the_definition() -> None:
     for b in range(2):
         for i in range(15):
             theta = graph.theta.weight @ nodes[b, :, i] + graph.theta.bias
-            logits = torch.stack([theta @ (graph.phi.weight @ nodes[b, :, j] + graph.phi.bias) for j in range(15)])
+            logits = torch.stack(
+                [theta @ (graph.phi.weight @ nodes[b, :, j] + graph.phi.bias) for j in range(15)]
+            )
             edges = logits.exp() / logits.exp().sum()
-            mixed = sum(edges[j] * (graph.weight.weight @ nodes[b, :, j] + graph.weight.bias) for j in range(15))
+            mixed = sum(
+                edges[j] * (graph.weight.weight @ nodes[b, :, j] + graph.weight.bias) for j in range(15)
+            )
             wanted = nodes[b, :, i] + 0.7 * torch.relu(torch.as_tensor(mixed))
             torch.testing.assert_close(out[b].flatten(1)[:, i], wanted, atol=1e-5, rtol=1e-4)
 
@@ -59,7 +63,9 @@ def test_sub_spectral_norm_normalises_each_band_apart() -> None:
     for band in range(5):
         part = x[:, :, 4 * band : 4 * band + 4]
         mean, var = part.mean((0, 2, 3), keepdim=True), part.var((0, 2, 3), unbiased=False, keepdim=True)
-        torch.testing.assert_close(out[:, :, 4 * band : 4 * band + 4], (part - mean) / (var + 1e-5).sqrt(), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(
+            out[:, :, 4 * band : 4 * band + 4], (part - mean) / (var + 1e-5).sqrt(), atol=1e-4, rtol=1e-4
+        )
 
 
 @pytest.mark.parametrize("network", [CENet(6), CENet(6, (2,)), BCResNet(1), DSCNN()])
