@@ -42,7 +42,7 @@ def class_of(label: str) -> int:
 
 
 def official_split(file_name: str) -> Split:
-    """The partition that Speech Commands gives a file, by its speaker's SHA-1 (arXiv 1804.03209, section 7)."""
+    """The partition that Speech Commands gives a file, by speaker (arXiv 1804.03209, section 7)."""
     speaker = file_name.rpartition("/")[2].partition("_nohash_")[0]
     percent = int(hashlib.sha1(speaker.encode()).hexdigest(), 16) % (_BUCKETS + 1) * 100 / _BUCKETS  # noqa: S324
     return _OFFICIAL["validation" if percent < 10 else "testing" if percent < 20 else "training"]

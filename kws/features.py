@@ -128,7 +128,7 @@ def judged(folder: Path, split: Split, features: FbankSpec, cache: Path) -> Judg
 def running_speech(folder: Path) -> list[Clip]:
     """Training clips of running speech without a keyword in their text; English without text is left out.
 
-    A keyword in the manifest's "label" or "text" drops the clip: calling it `_unknown_` would teach the network
+    A keyword in the manifest's "label" or "text" drops the clip: `_unknown_` would teach the network
     to miss it.
     """
     kept = []

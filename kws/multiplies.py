@@ -17,7 +17,7 @@ class Multiplies:
     parametric: int
     """Of convolutions and linear maps: what papers quote."""
     between_nodes: int
-    """Of the products between nodes in graph convolutions (N × N); CENet-GCN's published figures lack them."""
+    """Of the products between nodes in graph convolutions (N × N); published figures lack them."""
 
     @property
     def total(self) -> int:
