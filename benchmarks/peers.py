@@ -55,7 +55,8 @@ for at in range(0, len(x), 1600):
 busy = time.process_time() - busy
 rss = next((int(l.split()[1]) / 1e3 for l in open("/proc/self/status") if l.startswith("VmHWM")), None)
 print(json.dumps({
-    "models": names, "rtf": sum(spent) / 1e3 / (len(x) / 16000), "rtf_cpu": busy / (len(x) / 16000), "start_s": ready, "rss_mb": rss,
+    "models": names, "start_s": ready, "rss_mb": rss,
+    "rtf": sum(spent) / 1e3 / (len(x) / 16000), "rtf_cpu": busy / (len(x) / 16000),
     "p50_ms": float(np.percentile(spent, 50)), "p99_ms": float(np.percentile(spent, 99)),
 }))
 """
@@ -105,16 +106,14 @@ def main() -> None:
     if args.json:
         print(json.dumps(result))
         return
-    print(
-        f"{'':<14}{'RTF':>10}{'of CPU':>10}{'p50 ms':>9}{'p99 ms':>9}{'start s':>9}{'RSS MB':>8}{'MB on disk':>12}  models"
-    )
+    heads = ("RTF", "of CPU", "p50 ms", "p99 ms", "start s", "RSS MB", "MB / dists")
+    print(f"{'':<14}" + "".join(f"{head:>11}" for head in heads) + "  models")
     for name in ("stapes", "openwakeword"):
         r = result[name]
         size = f"{r['installed']['mb']} / {r['installed']['distributions']}"
-        print(
-            f"{name:<14}{r['rtf']:>10.5f}{r['rtf_cpu']:>10.5f}{r['p50_ms']:>9.3f}{r['p99_ms']:>9.3f}{r['start_s']:>9.3f}"
-            f"{r['rss_mb']:>8.0f}{size:>12}  {', '.join(r['models'])}"
-        )
+        cells = [f"{r['rtf']:.5f}", f"{r['rtf_cpu']:.5f}", f"{r['p50_ms']:.3f}", f"{r['p99_ms']:.3f}"]
+        cells += [f"{r['start_s']:.3f}", f"{r['rss_mb']:.0f}", size]
+        print(f"{name:<14}" + "".join(f"{cell:>11}" for cell in cells) + f"  {', '.join(r['models'])}")
     wall, busy = result["rtf_ratio"], result["rtf_cpu_ratio"]
     print(f"stapes needs 1/{wall:.1f} of the time, 1/{busy:.1f} of the processor's")
 

@@ -165,7 +165,8 @@ def _show(result: dict[str, Any]) -> None:
         f"audio       {result['audio']['seconds']:g} s, {result['audio']['from']}: {result['events']} events"
     )
     print(
-        f"rtf         {result['rtf']:.5f} (x{1 / result['rtf']:.0f} real time), {result['rtf_cpu']:.5f} of processor time"
+        f"rtf         {result['rtf']:.5f} (x{1 / result['rtf']:.0f} real time), "
+        f"{result['rtf_cpu']:.5f} of processor time"
     )
     print(
         f"100 ms in   p50 {block['p50']:.3f}, p95 {block['p95']:.3f}, p99 {block['p99']:.3f}, "

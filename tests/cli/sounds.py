@@ -26,9 +26,14 @@ def sound(rate: int) -> NDArray[np.int16]:
 
 def write_wav(path: Path, rate: int) -> Path:
     """The sound as a file."""
+    return write_samples(path, sound(rate), rate)
+
+
+def write_samples(path: Path, samples: NDArray[np.int16], rate: int) -> Path:
+    """A 16-bit mono file, as the standard library writes it."""
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, rate, 0, "NONE", "not compressed"))
-        file.writeframes(sound(rate).tobytes())
+        file.writeframes(samples.tobytes())
     return path
 
 

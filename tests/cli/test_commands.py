@@ -15,7 +15,7 @@ import pytest
 
 import stapes
 from tests.cli.conftest import Cli
-from tests.cli.sounds import LABELS, sound, write_wav
+from tests.cli.sounds import LABELS, sound, write_samples, write_wav
 
 
 def rows(text: str) -> list[dict[str, Any]]:
@@ -144,7 +144,7 @@ def test_score_of_a_manifest(cli: Cli, model: Path, tmp_path: Path) -> None:
     whole = sound(16_000)
     clips = {"low": whole[4_800:12_800], "high": whole[22_400:30_400], "quiet": whole[:3_000]}
     for name, clip in clips.items():
-        _write(folder / "clips" / f"{name}.wav", clip)
+        write_samples(folder / "clips" / f"{name}.wav", clip, 16_000)
     wrong = "zebra"  # no keyword of the model: counts as _unknown_
     truths = [("low", "low"), ("high", "high"), ("quiet", "_silence_"), ("high", wrong), ("low", "low")]
     lines = [
@@ -274,11 +274,3 @@ sys.exit(main(["listen", {str(model)!r}, *sys.argv[1:]]))
         assert "a file at 16000 Hz" in terminal
     os.close(ours)
     os.close(theirs)
-
-
-def _write(path: Path, samples: np.ndarray[Any, np.dtype[np.int16]]) -> None:
-    import wave
-
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, 16_000, 0, "NONE", "not compressed"))
-        file.writeframes(samples.tobytes())
