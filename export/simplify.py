@@ -11,6 +11,8 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 from onnxscript.optimizer import optimize_ir
 
+from export.convolutions import widen_convolutions
+
 
 def operators(model: ir.Model) -> dict[str, int]:
     """How often each operator occurs, the most frequent first; constants do not count."""
@@ -20,22 +22,24 @@ def operators(model: ir.Model) -> dict[str, int]:
 
 def simplify(model: ir.Model) -> None:
     """Rewrites a model in place; what it computes stays the same."""
-    _take_shapes_after_normalisation(model.graph)
+    _take_shapes_later(model.graph)
     optimize_ir(model)
     _write_reshapes_as_constants(model.graph)
     _gather_instead_of_gather_nd(model.graph)
     optimize_ir(model)  # takes away what computed the shapes and indices
+    widen_convolutions(model)
     _forget_inner_shapes(model)
     passes.ClearMetadataAndDocStringPass()(model)
 
 
-def _take_shapes_after_normalisation(graph: ir.Graph) -> None:
-    """Shape of what enters a batch normalisation becomes Shape of what leaves it, which is as large.
+def _take_shapes_later(graph: ir.Graph) -> None:
+    """Shape of what enters a normalisation or a ReLU becomes Shape of what leaves it, which is as large.
 
-    onnxscript folds a normalisation into the convolution before it only if nothing else uses what lies
-    between.
+    These are folded into the convolution before them only if nothing else uses what lies between.
     """
-    for node in _nodes(graph, "BatchNormalization"):
+    for node in graph:
+        if node.op_type not in ("BatchNormalization", "Relu"):
+            continue
         before, after = node.inputs[0], node.outputs[0]
         if before is None:
             continue

@@ -65,11 +65,7 @@ class Sliding(nn.Module):
 
     def forward(self, frames: Tensor) -> tuple[Tensor]:
         maps = self.layers(((frames + 5) / 4).unsqueeze(1))
-        times = (
-            torch.arange(maps.shape[2]) / maps.shape[2]
-        )  # asks for a shape between convolution and normalisation
-        mean = (maps * times[:, None]).mean((2, 3))
-        return (torch.softmax(self.classifier(mean), dim=-1).unsqueeze(1),)
+        return (torch.softmax(self.classifier(maps.mean((2, 3))), dim=-1).unsqueeze(1),)
 
 
 class Segment(nn.Module):

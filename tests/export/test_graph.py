@@ -13,7 +13,7 @@ import torch
 
 from export.errors import ExportError, ParityError
 from export.parity import TOLERANCE, random_parity, run_module, session
-from export.simplify import simplify
+from export.simplify import operators, simplify
 from export.torch_to_onnx import OPSET, to_onnx
 
 
