@@ -3,6 +3,9 @@
 The floor is the least of the smoothed level over the last seconds (minimum statistics, after Martin 2001):
 speech has gaps, in which the floor shows, and steady noise becomes the floor. All is done frame by frame on
 one number a frame, so segments do not depend on how the audio was cut into blocks.
+
+It tells sound from silence: a barking dog is speech to it, and speech less than about 10 dB over the noise
+is missed.
 """
 
 from collections import deque
@@ -16,6 +19,7 @@ from stapes.spec import FbankSpec
 
 _DB = 10 / log(10)
 """From natural logarithms of power to decibels."""
+_FIRST_MS = 1000
 _BLOCK_MS = 100
 """The floor's memory, in blocks: the least level of each."""
 
@@ -24,9 +28,9 @@ _BLOCK_MS = 100
 class EndpointSpec:
     """Settings of the segmentation; levels are means over the mel channels of samples in [-1, 1]."""
 
-    start_db: float = 9.0
+    start_db: float = 7.0
     """Speech may start this far over the floor."""
-    end_db: float = 6.0
+    end_db: float = 4.0
     """It lasts while the level is this far over the floor."""
     min_speech_ms: int = 120
     """Shorter sounds are no speech."""
@@ -36,10 +40,10 @@ class EndpointSpec:
     """What a model is given before the start and after the end."""
     floor_memory_ms: int = 3000
     """Noise that is steady for so long is the floor."""
-    quietest_db: float = -45.0
+    quietest_db: float = -60.0
     """The floor is never taken to be lower, so that hiss after digital silence is no speech."""
-    first_floor_db: float = -30.0
-    """The floor before the first sound."""
+    first_floor_db: float = -45.0
+    """The floor in the first second, of which it is not known yet whether it is speech."""
 
     def __post_init__(self) -> None:
         if not 0 < self.end_db <= self.start_db:
@@ -81,9 +85,9 @@ class Endpointer:
     def reset(self) -> None:
         """Back to the start of a stream."""
         self._count = 0
-        self._level: float | None = None
-        """Smoothed, in dB."""
-        self._minima = deque([self.spec.first_floor_db] * self._blocks, self._blocks)
+        self._smooth: float | None = None
+        """The level for the floor, in dB: single frames of noise are now and then far below the others."""
+        self._minima: deque[float] = deque(maxlen=self._blocks)
         self._least = self.spec.first_floor_db
         self._block_least = float("inf")
         self._speaking = False
@@ -110,22 +114,23 @@ class Endpointer:
 
     def _step(self, level: float) -> Boundary | None:
         self._count += 1
-        smooth = level if self._level is None else 0.7 * self._level + 0.3 * level
-        self._level = smooth
+        smooth = level if self._smooth is None else 0.7 * self._smooth + 0.3 * level
+        self._smooth = smooth
         self._block_least = min(self._block_least, smooth)
         if self._count % self._block == 0:
             self._minima.append(self._block_least)
             self._block_least = float("inf")
-            self._least = min(self._minima)
+            if len(self._minima) * _BLOCK_MS >= _FIRST_MS:
+                self._least = min(self._minima)
         floor = max(min(self._least, self._block_least), self.spec.quietest_db)
         known = self._end_of(self._count)
         if self._speaking:
-            self._quiet = 0 if smooth >= floor + self.spec.end_db else self._quiet + 1
+            self._quiet = 0 if level >= floor + self.spec.end_db else self._quiet + 1
             if self._quiet < self._hangover:
                 return None
             self._speaking, self._run = False, 0
             return Boundary(False, self._end_of(self._count - self._quiet), known)
-        above = smooth >= floor + (self.spec.end_db if self._run else self.spec.start_db)
+        above = level >= floor + (self.spec.end_db if self._run else self.spec.start_db)
         self._run = self._run + 1 if above else 0
         if self._run < self._min_speech:
             return None

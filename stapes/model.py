@@ -1,6 +1,8 @@
 """Model: one onnxruntime session, what the file says of itself, and the recurrent state."""
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -51,14 +53,12 @@ class Model:
         self.spec = spec
         self.path = path
         self._session = session
-        self._run = session.run
-        self._outputs = ["scores", *(f"{state.name}_next" for state in spec.states)]
         self._states = tuple(state.name for state in spec.states)
-        self._mels = spec.features.mels
-        self._labels = len(spec.labels)
-        # Never written to, so every reset may use the same zeros.
-        self._start = {state.name: np.zeros((1, *state.shape), np.float32) for state in spec.states}
-        self._feed: dict[str, Any] = dict(self._start)
+        self._outputs = ["scores", *(f"{name}_next" for name in self._states)]
+        # Two sets of states: each call reads one and writes the other.
+        self._kept = [[np.zeros((1, *state.shape), np.float32) for state in spec.states] for _ in range(2)]
+        self._now = 0
+        self._bound: _Bound | None = None
 
     @classmethod
     def load(cls, name_or_path: str | os.PathLike[str], threads: int = 1, verify: bool = True) -> Self:
@@ -88,7 +88,8 @@ class Model:
 
     def reset(self) -> None:
         """Puts the states back to zero."""
-        self._feed.update(self._start)
+        for state in self._kept[self._now]:
+            state.fill(0)
 
     def __call__(self, frames: Frames) -> Scores:
         """Scores of the next frames.
@@ -103,20 +104,70 @@ class Model:
             ValueError: another shape or dtype.
             ModelFileError: the graph gives another number of labels than the metadata names.
         """
-        if frames.ndim != 2 or frames.shape[1] != self._mels or frames.dtype != np.float32:
+        bound = self._bound
+        if bound is not None and frames.shape == bound.shape and frames.dtype == np.float32:
+            bound.frames[0] = frames
+            bound.run(bound.calls[self._now])
+            self._now = 1 - self._now
+            scores: Scores = bound.scores[0].copy()
+            return scores
+        return self._call(frames)
+
+    def _call(self, frames: Frames) -> Scores:
+        """A first call, or one with another number of frames than the first."""
+        spec = self.spec
+        if frames.ndim != 2 or frames.shape[1] != spec.features.mels or frames.dtype != np.float32:
             raise ValueError(
-                f"{self.spec.name} wants (frames, {self._mels}) float32, got {frames.shape} {frames.dtype}"
+                f"{spec.name} wants (frames, {spec.features.mels}) float32, got {frames.shape} {frames.dtype}"
             )
-        feed = self._feed
-        feed["frames"] = frames[None]
-        scores, *states = self._run(self._outputs, feed)
-        for name, state in zip(self._states, states, strict=True):
-            feed[name] = state
-        if scores.ndim != 3 or scores.shape[2] != self._labels:
+        feed = dict(zip(self._states, self._kept[self._now], strict=True))
+        scores, *states = self._session.run(self._outputs, feed | {"frames": frames[None]})
+        if scores.ndim != 3 or scores.shape[2] != len(spec.labels):
             raise ModelFileError(
-                f"{self.path}: scores are {scores.shape}, the metadata names {self._labels} labels"
+                f"{self.path}: scores are {scores.shape}, the metadata names {len(spec.labels)} labels"
             )
+        self._now = 1 - self._now
+        for kept, state in zip(self._kept[self._now], states, strict=True):
+            kept[...] = state
+        if self._bound is None and spec.window.mode != "segment":
+            self._bound = self._bind(frames.shape, scores.shape)
         return scores[0]  # type: ignore[no-any-return]
+
+    def _bind(self, frames: tuple[int, ...], scores: tuple[int, ...]) -> "_Bound":
+        """Calls with fixed places for all that goes in and out; a tenth faster where models are small."""
+        from onnxruntime import OrtValue
+
+        bound = _Bound(
+            shape=frames,
+            frames=np.zeros((1, *frames), np.float32),
+            scores=np.zeros(scores, np.float32),
+            calls=(self._session.io_binding(), self._session.io_binding()),
+            run=self._session.run_with_iobinding,
+        )
+        for now, call in enumerate(bound.calls):
+            arrays_in = [bound.frames, *self._kept[now]]
+            arrays_out = [bound.scores, *self._kept[1 - now]]
+            # An OrtValue on the CPU does not copy: it stands for the array's own memory.
+            for name, array in zip(("frames", *self._states), arrays_in, strict=True):
+                call.bind_ortvalue_input(name, OrtValue.ortvalue_from_numpy(array))
+            for name, array in zip(self._outputs, arrays_out, strict=True):
+                call.bind_ortvalue_output(name, OrtValue.ortvalue_from_numpy(array))
+        return bound
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """Calls of one shape."""
+
+    shape: tuple[int, ...]
+    """(frames, mels)."""
+    frames: Frames
+    """(1, frames, mels), read by each call."""
+    scores: Scores
+    """(1, steps, labels), written by each call."""
+    calls: tuple[Any, Any]
+    """onnxruntime's bindings: from the first states to the second, and back."""
+    run: Callable[[Any], None]
 
 
 def _session(data: bytes, threads: int, path: Path) -> Any:

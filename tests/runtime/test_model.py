@@ -56,6 +56,19 @@ def test_state_is_carried_reset_and_not_shared(tiny: Tiny) -> None:
     np.testing.assert_array_equal(other(blocks[1]), first[1])
 
 
+def test_calls_of_changing_lengths_share_the_state(tiny: Tiny) -> None:
+    """The first length is bound to fixed memory; others, and what was returned before, must not suffer."""
+    model = tiny("stateful").fork()
+    state = np.zeros((1, 40))
+    found, expected = [], []
+    for n in (10, 10, 3, 10, 7, 7, 10, 10, 1, 10):
+        block = _frames(n)
+        state = 0.6 * state + 0.4 * block.mean(axis=0, keepdims=True)
+        found.append(model(block))
+        expected.append(_expected(state))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_wrong_frames_are_refused_with_their_shape(tiny: Tiny) -> None:
     model = tiny("sliding")
     for frames in (np.zeros((3, 39), np.float32), np.zeros(40, np.float32), np.zeros((3, 40))):

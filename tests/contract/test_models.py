@@ -1,0 +1,141 @@
+"""What every model keeps to, bundled or tiny, whatever its task: a new one is tested here by being there."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from stapes import onnxfile
+from stapes.events import AudioLost
+from stapes.model import Model, bundled_models
+from stapes.samples import Samples
+from stapes.scoring import score
+from stapes.spec import ModelSpec
+from stapes.stream import Stream, load
+from stapes.tasks import TASKS
+from tests.tools import tiny_onnx
+from tests.tools.signals import cuttings, every, feed_in, words
+
+TINY = ("tiny-sliding", "tiny-stateful", "tiny-segment")
+RATE = 16_000
+
+
+@pytest.fixture(scope="module", params=[*bundled_models(), *TINY])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
+    name: str = request.param
+    if name in TINY:
+        spec = tiny_onnx.spec(name.removeprefix("tiny-"))  # type: ignore[arg-type]
+        yield Model.load(tiny_onnx.write(tmp_path_factory.mktemp("tiny"), spec))
+    else:
+        yield Model.load(name)
+
+
+def _sound() -> Samples:
+    """Bursts in noise: 5.3 s, with what is loud, quiet, low and high."""
+    sound = words()
+    noise = np.random.default_rng(2).standard_normal(sound.size) * 0.01
+    return (sound + noise).astype(np.float32)
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_every_task_has_a_bundled_model(task: str) -> None:
+    tasks = {onnxfile.read_spec(Model.load(name).path).task for name in bundled_models()}
+    if task not in tasks:
+        reason = f"no bundled model for the task {task!r}"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+@pytest.mark.parametrize("name", bundled_models() or [None])
+def test_bundled_files_are_whole_and_say_what_they_are(name: str | None) -> None:
+    if name is None:
+        pytest.skip("no model is bundled")
+    model = Model.load(name)
+    assert len(onnxfile.verify(model.path)) == 64
+    assert model.spec.name == name
+    assert model.spec.task in TASKS
+    assert {"data", "recipe"} & model.spec.provenance.keys()
+    assert load(name).models[0].spec == model.spec
+
+
+def test_the_spec_survives_json(model: Model) -> None:
+    assert ModelSpec.from_json(model.spec.to_json()) == model.spec
+
+
+@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cuts=cuttings)
+def test_any_cutting_gives_the_same_events(model: Model, cuts: list[int]) -> None:
+    stream = Stream(model)
+    whole = feed_in(stream, _sound(), [])
+    stream.reset()
+    assert feed_in(stream, _sound(), cuts) == whole
+
+
+def test_reset_is_a_new_stream(model: Model) -> None:
+    stream = Stream(model)
+    first = feed_in(stream, _sound(), every(RATE // 10))
+    stream.reset()
+    stream.feed(_sound()[:33_333])
+    stream.reset()
+    assert feed_in(stream, _sound(), every(RATE // 10)) == first == feed_in(Stream(model), _sound(), [])
+
+
+def test_events_lie_in_the_audio_and_are_one_line_of_json(model: Model) -> None:
+    for event in feed_in(Stream(model), _sound(), every(999)):
+        assert 0 <= event.at <= _sound().size
+        assert event.model in ("", model.spec.name)
+        assert event.rate == model.spec.features.sample_rate
+        line = json.loads(event.to_json())
+        assert list(line)[:4] == ["event", "at", "seconds", "model"]
+        assert line["seconds"] == pytest.approx(event.seconds, abs=1e-4)
+
+
+def test_lost_audio_is_silence(model: Model) -> None:
+    bad, silent = _sound(), _sound()
+    bad[20_000:30_000], silent[20_000:30_000] = np.nan, 0
+    events = feed_in(Stream(model), bad, every(1_600))
+    lost = [event for event in events if isinstance(event, AudioLost)]
+    assert [(event.at, event.samples) for event in lost] == [(20_000, 10_000)]
+    assert [event for event in events if event not in lost] == feed_in(Stream(model), silent, [])
+
+
+@pytest.mark.parametrize("seconds", [0, 0.001, 0.5, 1, 1.003, 3])
+def test_clips_have_scores_and_a_result(model: Model, seconds: float) -> None:
+    clip = np.resize(_sound(), round(seconds * RATE))
+    scores = score(model, clip)
+    assert scores.shape[0] >= 1
+    assert scores.shape[1] == len(model.spec.labels)
+    assert scores.dtype == np.float32
+    assert np.isfinite(scores).all()
+    assert scores.min() >= 0
+    assert scores.max() <= 1
+    np.testing.assert_array_equal(score(model, clip), scores)
+    result: dict[str, Any] = TASKS[model.spec.task].clip(scores, model.spec)
+    json.dumps(result)
+    if TASKS[model.spec.task].truth == "label":
+        assert result["label"] in model.spec.labels
+        assert list(result["scores"]) == list(model.spec.labels)
+
+
+def test_metrics_are_json_and_count(model: Model) -> None:
+    task = TASKS[model.spec.task]
+    result = task.clip(score(model, _sound()[:RATE]), model.spec)
+    truths = [model.spec.labels[0], "something else"]
+    metrics = task.metrics([result, result], truths, model.spec)
+    assert metrics["n"] == 2
+    json.dumps(metrics)
+
+
+def test_a_damaged_copy_is_refused(model: Model, tmp_path: Path) -> None:
+    data = bytearray(model.path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path = tmp_path / "damaged.onnx"
+    path.write_bytes(data)
+    with pytest.raises(onnxfile.ModelFileError):
+        Model.load(path)

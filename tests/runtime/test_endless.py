@@ -1,0 +1,86 @@
+"""Streams that never end: memory stays flat, and minute 59 is heard as minute 1, to the bit."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stapes.model import Model, bundled_models
+from stapes.samples import Samples
+from stapes.spec import WindowMode
+from stapes.stream import Stream
+from tests.runtime.conftest import Tiny
+from tests.tools.signals import every, feed_in, high, low, quiet, words
+
+RATE = 16_000
+MINUTE = 60 * RATE
+
+
+def _rss() -> int:
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        pytest.skip("needs /proc to read this process's memory")
+    line = next(x for x in status.read_text().splitlines() if x.startswith("VmRSS:"))
+    return int(line.split()[1]) * 1024
+
+
+def _minute() -> Samples:
+    """Hiss, half a minute in words; a whole number of hops, so that each minute meets the models alike."""
+    minute = quiet(60)
+    minute[30 * RATE : 30 * RATE + words().size] = words()
+    return minute
+
+
+def _hour(stream: Stream, minute: Samples, block: int) -> tuple[list[list[str]], int]:
+    """An hour of the same minute: what each announced, and by how much memory grew from the fifth on."""
+    heard: list[list[str]] = []
+    start = 0
+    for m in range(60):
+        events = [e for at in range(0, MINUTE, block) for e in stream.feed(minute[at : at + block])]
+        heard.append([replace(e, at=e.at - m * MINUTE).to_json() for e in events])
+        if m == 4:
+            start = _rss()
+    return heard, _rss() - start
+
+
+@pytest.mark.parametrize("mode", ["sliding", "stateful", "segment"])
+def test_an_hour(tiny: Tiny, mode: WindowMode) -> None:
+    stream = Stream(tiny(mode, frames=100, task="kws" if mode != "segment" else "trace"))
+    heard, grown = _hour(stream, _minute(), 2 * RATE)
+    assert len(heard[1]) >= 3
+    assert heard[2:] == [heard[1]] * (len(heard) - 2)
+    assert grown < 1_000_000
+
+
+def test_an_hour_at_another_rate_does_not_drift(tiny: Tiny) -> None:
+    """44.1 kHz, where outputs and inputs line up only each 441 samples: ten minutes of scores, to the bit."""
+    stream = Stream(tiny("stateful", task="trace"), sample_rate=44_100)
+    minute = np.resize(np.concatenate([low(0.7, 44_100), quiet(2.3, 44_100), high(1, 44_100)]), 4 * 44_100)
+    heard = []
+    for m in range(150):
+        events = stream.feed(minute)
+        heard.append([replace(e, at=e.at - m * 4 * RATE).to_json() for e in events])
+    assert heard[3:] == [heard[2]] * 147
+
+
+def test_a_huge_block_needs_little_memory(tiny: Tiny) -> None:
+    stream = Stream(tiny("stateful"))
+    five_minutes = np.tile(_minute(), 5)
+    stream.feed(five_minutes[:MINUTE])
+    stream.reset()
+    before = _rss()
+    events = feed_in(stream, five_minutes, [])
+    assert _rss() - before < 2_000_000
+    stream.reset()
+    assert feed_in(stream, five_minutes, every(RATE)) == events
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", bundled_models() or [None])
+def test_an_hour_of_a_bundled_model(name: str | None) -> None:
+    if name is None:
+        pytest.skip("no model is bundled")
+    heard, grown = _hour(Stream(Model.load(name)), _minute(), RATE // 10)
+    assert heard[2:] == [heard[1]] * 58
+    assert grown < 1_000_000
