@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -59,7 +58,6 @@ class Stream:
         self.sample_rate = sample_rate
         self.rate = rates.pop()
         self.models = tuple(model.fork() for model in models)
-        self._ratio = Fraction(self.rate, sample_rate) if sample_rate > 0 else Fraction(0)
         self._resampler = None if sample_rate == self.rate else Resampler(sample_rate, self.rate)
         self._lanes: list[WindowLane | SegmentLane] = []
         for order, model in enumerate(self.models):
@@ -187,8 +185,8 @@ class Stream:
 
     def _audio_lost(self, start: int, reason: str) -> AudioLost:
         """From input sample `start` up to now; rounded outwards to the models' samples."""
-        at = start * self._ratio.numerator // self._ratio.denominator
-        end = -(-self._fed * self._ratio.numerator // self._ratio.denominator)
+        at = start * self.rate // self.sample_rate
+        end = -(-self._fed * self.rate // self.sample_rate)
         return AudioLost(at=at, rate=self.rate, samples=end - at, reason=reason)
 
     def _silence(self, samples: int) -> list[Event]:
