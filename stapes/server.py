@@ -3,7 +3,6 @@
 import socketserver
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from socket import AF_INET6, socket
 from threading import BoundedSemaphore
 from typing import Any, BinaryIO, Final, cast
@@ -28,15 +27,18 @@ class EventServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 16
 
-    def __init__(self, address: tuple[str, int], models: Sequence[str | Path], clients: int = 8) -> None:
-        """Load the models, once for all clients.
+    def __init__(self, address: tuple[str, int], models: Sequence[Model], clients: int = 8) -> None:
+        """Bind the address.
 
         Args:
             address: host and port; port 0 takes a free one, which `server_address` then says.
-            models: bundled names or paths.
+            models: one session each, shared by all clients; each client has states of its own.
             clients: more than so many at once are told so and sent away.
+
+        Raises:
+            OSError: the address is taken, or is none of this machine.
         """
-        self.models = [Model.load(model) for model in models]
+        self.models = tuple(models)
         self._places = BoundedSemaphore(clients)
         self._clients = clients
         if ":" in address[0]:

@@ -1,6 +1,7 @@
 """The command line: stapes listen | run | score | bench | info | doctor | serve."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, 1 for an error told in a sentence on stderr, 2 for wrong usage.
     """
+    for out in (sys.stdout, sys.stderr):
+        if isinstance(out, io.TextIOWrapper):
+            # JSON is UTF-8 whatever the locale says. A byte of a file's name that is not UTF-8 comes as \udcXX,
+            # which JSON's readers turn back into what Python opens the file by.
+            out.reconfigure(encoding="utf-8", errors="backslashreplace")
     args = _parser().parse_args(arguments)
     try:
         status: int = args.run(args)

@@ -22,6 +22,8 @@ def add_to(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit status 1 if there is no usable microphone (or a bundled model is broken)."""
+    if not 0 < args.seconds <= 60:
+        raise ValueError(f"--seconds must be over 0 and up to 60, got {args.seconds}")
     usable = True
     for finding in examine(args.device, args.seconds):
         usable = usable and finding.state != "fault"

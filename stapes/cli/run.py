@@ -38,6 +38,8 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Each file by itself; exit status 1 if one could not be read."""
     if args.plot and len(args.files) > 1:
         parser.error("--plot draws one FILE")
+    if args.plot and not args.plot.parent.is_dir():
+        raise NotADirectoryError(f"there is no folder {args.plot.parent} for --plot")
     models = [Model.load(name) for name in args.models]
     status = 0
     for file in args.files:

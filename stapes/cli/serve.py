@@ -6,6 +6,7 @@ import sys
 import threading
 
 from stapes.cli.output import Commands
+from stapes.model import Model
 from stapes.server import EventServer
 
 
@@ -29,7 +30,12 @@ def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM."""
     if not 0 <= args.port < 65_536 or args.clients < 1:
         raise ValueError(f"--port must be 0 to 65535 and --clients positive, got {args.port}, {args.clients}")
-    with EventServer((args.host, args.port), args.models or ["kws"], args.clients) as server:
+    models = [Model.load(name) for name in args.models or ["kws"]]
+    try:
+        server = EventServer((args.host, args.port), models, args.clients)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, f"{args.host}:{args.port}") from None
+    with server:
 
         def stop(*_: object) -> None:
             # shutdown waits for serve_forever, which runs in this thread: it must be called from another.
@@ -37,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
         signal.signal(signal.SIGINT, stop)
         signal.signal(signal.SIGTERM, stop)
-        names = ", ".join(model.spec.name for model in server.models)
+        names = ", ".join(model.spec.name for model in models)
         port = server.server_address[1]
         print(f"stapes: serving {names} at {args.host}:{port}", file=sys.stderr, flush=True)
         server.serve_forever()

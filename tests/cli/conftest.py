@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from ctypes.util import find_library
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -56,9 +57,11 @@ def microphone(
     missing = [tool for tool in ("pulseaudio", "pactl", "paplay") if shutil.which(tool) is None]
     if find_library("portaudio") is None:
         missing.append("libportaudio2")
+    if find_spec("sounddevice") is None:
+        missing.append("sounddevice")
     if missing:
         packages = "libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins"
-        reason = f"needs {', '.join(missing)} (apt-get install {packages})"
+        reason = f"needs {', '.join(missing)} (apt-get install {packages}; pip install sounddevice)"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)

@@ -80,6 +80,7 @@ def test_run_draws(cli: Cli, both: tuple[Path, Path], wav: Path, tmp_path: Path)
     assert done.stdout == plain.stdout != ""
     assert picture.read_bytes()[:4] == b"\x89PNG"
     fails(cli("run", wav, wav, "--plot", picture), "--plot draws one FILE", 2)
+    fails(cli("run", wav, "--models", both[0], "--plot", tmp_path / "no" / "x.png"), "there is no folder")
 
 
 def test_one_bad_file_does_not_stop_the_others(cli: Cli, model: Path, wav: Path, tmp_path: Path) -> None:
@@ -90,6 +91,15 @@ def test_one_bad_file_does_not_stop_the_others(cli: Cli, model: Path, wav: Path,
     fails(done, "missing.wav: No such file or directory")
     assert "text.wav is no WAV file" in done.stderr
     fails(cli("score", model, "missing.wav"), "missing.wav: No such file")
+
+
+def test_strange_names(cli: Cli, model: Path, wav: Path, tmp_path: Path) -> None:
+    """Output is UTF-8 in any locale, and JSON even for a name that is not."""
+    for name in ("naïve 漢.wav", os.fsdecode(b"not utf-8 \xff.wav")):
+        path = tmp_path / name
+        path.write_bytes(wav.read_bytes())
+        done = cli("run", path, "--models", model, "--json", text=False, env=os.environ | {"LC_ALL": "C"})
+        assert {row["file"] for row in rows(done.stdout.decode())} == {str(path)}
 
 
 def test_errors_of_models(cli: Cli, model: Path, wav: Path, tmp_path: Path) -> None:
@@ -177,6 +187,7 @@ def test_score_of_a_manifest(cli: Cli, model: Path, tmp_path: Path) -> None:
     ("line", "words"),
     [
         ("{", "line 2: not JSON"),
+        ("\udcff", "line 2: not JSON"),
         ("[]", "line 2: wants an object with 'audio'"),
         ('{"label": "low"}', "line 2: wants an object with 'audio'"),
         ('{"audio": "x.wav"}', "line 2: wants an object with 'label'"),
@@ -186,7 +197,8 @@ def test_score_of_a_manifest(cli: Cli, model: Path, tmp_path: Path) -> None:
 )
 def test_bad_manifests(cli: Cli, model: Path, wav: Path, tmp_path: Path, line: str, words: str) -> None:  # noqa: PLR0917
     manifest = tmp_path / "m.jsonl"
-    manifest.write_text(json.dumps({"audio": str(wav), "label": "low"}) + "\n" + line + "\n")
+    good = json.dumps({"audio": str(wav), "label": "low"})
+    manifest.write_bytes(f"{good}\n{line}\n".encode(errors="surrogateescape"))
     done = cli("score", model, "--manifest", manifest, "--json")
     fails(done, words)
     if "gone" in line:

@@ -6,8 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import stapes
 from stapes.events import AudioLost, DialectGuessed, KeywordSpotted, SpeechEnded, SpeechStarted, TextFinished
-from stapes.plot import Track, timeline
+from stapes.plot import Track, timeline, track
+from stapes.spec import WindowMode
+from tests.cli.sounds import LABELS, sound
+from tests.tools.tiny_onnx import spec, write
 
 pytest.importorskip("matplotlib")
 
@@ -53,6 +57,28 @@ def test_any_length(tmp_path: Path, length: int) -> None:
     empty = Track("kws", ("a", "b"), np.zeros(0), np.zeros((0, 2), np.float32))
     timeline(path, np.ones(length, np.float32), 16_000, [], [empty])
     assert path.read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("mode", ["sliding", "stateful"])
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_scores_are_those_of_the_events(tmp_path: Path, mode: WindowMode, rate: int) -> None:
+    model = stapes.Model.load(write(tmp_path, spec(mode)))
+    samples = sound(rate).astype(np.float32) / np.float32(32768)
+    stream = stapes.Stream(model, sample_rate=rate)
+    events = stream.feed(samples) + stream.close()
+    found = track(model, samples, rate)
+    assert found is not None
+    assert found.thresholds == {"low": 0.6, "high": 0.6}
+    assert [event.label for event in events if isinstance(event, KeywordSpotted)] == list(LABELS)
+    for event in events:
+        assert isinstance(event, KeywordSpotted)
+        (step,) = np.flatnonzero(np.abs(found.seconds - event.seconds) < 1e-9)
+        assert found.scores[step, found.labels.index(event.label)] == pytest.approx(event.score, abs=1e-4)
+
+
+def test_segments_have_no_timeline(tmp_path: Path) -> None:
+    model = stapes.Model.load(write(tmp_path, spec("segment")))
+    assert track(model, np.zeros(16_000, np.float32), 16_000) is None
 
 
 def test_matplotlib_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

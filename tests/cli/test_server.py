@@ -26,7 +26,7 @@ Address = tuple[str, int]
 @pytest.fixture
 def address(model: Path) -> Iterator[Address]:
     """A server of at most two clients, in a thread."""
-    with EventServer(("127.0.0.1", 0), [model], clients=2) as server:
+    with EventServer(("127.0.0.1", 0), [stapes.Model.load(model)], clients=2) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield ("127.0.0.1", server.server_address[1])

@@ -73,7 +73,7 @@ def test_mic(model: Path, wav: Path) -> None:
 
 
 def test_socket_client(model: Path, wav: Path) -> None:
-    with EventServer(("127.0.0.1", 0), [model]) as server:
+    with EventServer(("127.0.0.1", 0), [stapes.Model.load(model)]) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         lines = run(FOLDER / "socket_client.py", wav, "127.0.0.1", server.server_address[1])
