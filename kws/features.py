@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import cache as remember
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,6 +45,8 @@ class DataSpec:
     """Noise, besides the main folder's own."""
     variants: int = 4
     """Stored versions of each clip: itself, and others with changed speed, room and codec."""
+    rooms: int = 200
+    """Simulated rooms that those changes draw from."""
     seed: int = 0
     """Of those changes."""
 
@@ -97,29 +98,31 @@ def build_store(data: Path, spec: DataSpec, features: FbankSpec, cache: Path) ->
     running = [
         clip for folder in spec.running for clip in running_speech(data / folder) if not is_reserved(clip)
     ]
-    several = partial(_variants, features=features, count=spec.variants, seed=spec.seed)
+    rooms = _rooms(cache, RoomSpec(count=spec.rooms, sample_rate=features.sample_rate, seed=spec.seed))
+    several = partial(_variants, features=features, count=spec.variants, seed=spec.seed, rooms=rooms)
     whole = partial(_frames, features=features)
     settings = {
         "features": asdict(features),
         "variants": spec.variants,
         "seed": spec.seed,
+        "rooms": spec.rooms,
         "vary": asdict(VariantSpec()),
     }
     return Store(
         features=features,
-        clips=_cached(cache, "words", words, several, settings),
+        clips=_cached(cache, "words", words, several, settings, features.mels),
         labels=np.array([class_of(clip.label) for clip in words]),
         synthetic=np.array([bool(clip.engine) for clip in words]),
-        running=_cached(cache, "running", running, whole, settings),
-        noise=_cached(cache, "noise", noise, whole, settings),
+        running=_cached(cache, "running", running, whole, settings, features.mels),
+        noise=_cached(cache, "noise", noise, whole, settings, features.mels),
     )
 
 
 def judged(folder: Path, split: Split, features: FbankSpec, cache: Path) -> Judged:
     """The clips of one split as the runtime would see them: alone, from the start of a stream."""
     clips = [clip for clip in read_folder(folder) if clip.split == split]
-    single = partial(_variants, features=features, count=1, seed=0)
-    stored = _cached(cache, split, clips, single, {"features": asdict(features)})
+    single = partial(_variants, features=features, count=1, seed=0, rooms=None)
+    stored = _cached(cache, split, clips, single, {"features": asdict(features)}, features.mels)
     frames = np.full((len(clips), WINDOW_FRAMES, features.mels), np.log(features.floor), np.float32)
     frames[:, LEAD_FRAMES : LEAD_FRAMES + stored.shape[2]] = stored[:, 0]
     return Judged(frames, np.array([class_of(clip.label) for clip in clips]), tuple(clips))
@@ -157,15 +160,17 @@ def second_of(samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     return np.pad(samples, (before, wanted - len(samples) - before))
 
 
-def _variants(clip: Clip, features: FbankSpec, count: int, seed: int) -> NDArray[np.float16]:
+def _variants(
+    clip: Clip, features: FbankSpec, count: int, seed: int, rooms: Path | None
+) -> NDArray[np.float16]:
     rate = features.sample_rate
     samples = second_of(read_audio(clip.audio, rate), rate)
-    rooms = _rooms(rate) if count > 1 else None
+    responses = np.load(rooms, mmap_mode="r") if rooms else None
     digest = hashlib.sha256(f"{seed} {clip.label} {clip.audio.name}".encode()).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:8], "little"))
     made = [samples]
     for _ in range(count - 1):
-        varied = second_of(vary(samples, rate, VariantSpec(), rng, rooms), rate)
+        varied = second_of(vary(samples, rate, VariantSpec(), rng, responses), rate)
         # Frames land elsewhere in the word: shifts by less than a hop, which mixing cannot make.
         made.append(
             np.roll(varied, int(rng.integers(-features.hop_samples // 2, features.hop_samples // 2 + 1)))
@@ -173,9 +178,15 @@ def _variants(clip: Clip, features: FbankSpec, count: int, seed: int) -> NDArray
     return np.stack([fbank(each, features) for each in made]).astype(np.float16)
 
 
-@remember
-def _rooms(rate: int) -> NDArray[np.float32]:
-    return room_responses(RoomSpec(sample_rate=rate))
+def _rooms(cache: Path, spec: RoomSpec) -> Path:
+    """The file of simulated rooms, made once."""
+    digest = hashlib.sha256(json.dumps(asdict(spec)).encode()).hexdigest()[:16]
+    path = cache / f"rooms-{digest}.npy"
+    if not path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as draft, draft.open("wb") as file:
+            np.save(file, room_responses(spec, progress=True))
+    return path
 
 
 def _frames(clip: Clip, features: FbankSpec) -> NDArray[np.float16]:
@@ -188,6 +199,7 @@ def _cached(
     clips: Sequence[Clip],
     make: Callable[[Clip], NDArray[np.float16]],
     settings: dict[str, Any],
+    mels: int,
 ) -> NDArray[np.float16]:
     """The features of `clips`, stacked (words) or end to end (frames); memory-mapped from the cache."""
     key = json.dumps([settings, [f"{clip.label}/{clip.audio.name}" for clip in clips]], sort_keys=True)
@@ -201,7 +213,10 @@ def _cached(
             parts = list(
                 tqdm(_ordered(pool, make, clips), total=len(clips), desc=f"features of {name}", mininterval=5)
             )
-        joined = np.stack(parts) if name in ("words", "dev", "test") else np.concatenate(parts)
+        if name in ("words", "dev", "test"):
+            joined = np.stack(parts)
+        else:
+            joined = np.concatenate([np.zeros((0, mels), np.float16), *parts])
         with replacing(path) as draft, draft.open("wb") as file:
             np.save(file, joined)
     loaded: NDArray[np.float16] = np.load(path, mmap_mode="r")

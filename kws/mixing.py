@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kws.clips import LABELS, SILENCE, UNKNOWN
+from kws.clips import LABELS, SILENCE, UNKNOWN, DataError
 from kws.features import Store
 from training.augment import MaskSpec, mask
 
@@ -55,6 +55,12 @@ class Mixer:
         self.torch = torch.Generator().manual_seed(seed)
         self.floor = store.features.floor
         self.mels = store.features.mels
+        for name, share in (
+            ("running", spec.running_share + spec.before_chance),
+            ("noise", spec.noise_chance + spec.silence_share),
+        ):
+            if share and len(getattr(store, name)) <= spec.frames:
+                raise DataError(f"the recipe mixes in data.{name}, which has no {spec.frames} frames")
         labels = store.labels
         weights = np.where(store.synthetic, spec.synthetic_weight, 1.0)
         totals = np.bincount(labels, weights, minlength=len(LABELS))
