@@ -110,11 +110,11 @@ def build_store(data: Path, spec: DataSpec, features: FbankSpec, cache: Path) ->
     }
     return Store(
         features=features,
-        clips=_cached(cache, "words", words, several, settings, features.mels),
+        clips=_cached(cache, "words", words, several, settings),
         labels=np.array([class_of(clip.label) for clip in words]),
         synthetic=np.array([bool(clip.engine) for clip in words]),
-        running=_cached(cache, "running", running, whole, settings, features.mels),
-        noise=_cached(cache, "noise", noise, whole, settings, features.mels),
+        running=_cached(cache, "running", running, whole, settings),
+        noise=_cached(cache, "noise", noise, whole, settings),
     )
 
 
@@ -122,7 +122,7 @@ def judged(folder: Path, split: Split, features: FbankSpec, cache: Path) -> Judg
     """The clips of one split as the runtime would see them: alone, from the start of a stream."""
     clips = [clip for clip in read_folder(folder) if clip.split == split]
     single = partial(_variants, features=features, count=1, seed=0, rooms=None)
-    stored = _cached(cache, split, clips, single, {"features": asdict(features)}, features.mels)
+    stored = _cached(cache, split, clips, single, {"features": asdict(features)})
     frames = np.full((len(clips), WINDOW_FRAMES, features.mels), np.log(features.floor), np.float32)
     frames[:, LEAD_FRAMES : LEAD_FRAMES + stored.shape[2]] = stored[:, 0]
     return Judged(frames, np.array([class_of(clip.label) for clip in clips]), tuple(clips))
@@ -199,7 +199,6 @@ def _cached(
     clips: Sequence[Clip],
     make: Callable[[Clip], NDArray[np.float16]],
     settings: dict[str, Any],
-    mels: int,
 ) -> NDArray[np.float16]:
     """The features of `clips`, stacked (words) or end to end (frames); memory-mapped from the cache."""
     key = json.dumps([settings, [f"{clip.label}/{clip.audio.name}" for clip in clips]], sort_keys=True)
@@ -216,7 +215,7 @@ def _cached(
         if name in ("words", "dev", "test"):
             joined = np.stack(parts)
         else:
-            joined = np.concatenate([np.zeros((0, mels), np.float16), *parts])
+            joined = np.concatenate([np.zeros((0, settings["features"]["mels"]), np.float16), *parts])
         with replacing(path) as draft, draft.open("wb") as file:
             np.save(file, joined)
     loaded: NDArray[np.float16] = np.load(path, mmap_mode="r")

@@ -28,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     for out in (sys.stdout, sys.stderr):
         if isinstance(out, io.TextIOWrapper):
-            # JSON is UTF-8 whatever the locale says. A byte of a file's name that is not UTF-8 comes as \udcXX,
-            # which JSON's readers turn back into what Python opens the file by.
+            # JSON is UTF-8 whatever the locale says. A byte of a file's name that is not UTF-8 comes as
+            # \udcXX, which JSON's readers turn back into what Python opens the file by.
             out.reconfigure(encoding="utf-8", errors="backslashreplace")
     args = _parser().parse_args(arguments)
     try:

@@ -100,6 +100,17 @@ def test_clients_that_misbehave(address: Address, expected: list[str]) -> None:
     assert served(address) == expected
 
 
+def test_a_client_that_does_nothing_is_let_go(
+    address: Address, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stapes.server._Client.timeout", 0.05)
+    with socket.create_connection(address, timeout=30) as idle:
+        idle.sendall(sound(16_000).tobytes())
+        said = idle.makefile(encoding="utf-8").read().splitlines()
+    assert said == expected[: len(said)]
+    assert said
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_command(model: Path, expected: list[str], number: int) -> None:
     command = [sys.executable, "-m", "stapes.cli", "serve", str(model), "--port", "0"]
