@@ -103,7 +103,7 @@ def test_clients_that_misbehave(address: Address, expected: list[str]) -> None:
 def test_a_client_that_does_nothing_is_let_go(
     address: Address, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stapes.server._Client.timeout", 0.05)
+    monkeypatch.setattr("stapes.server._Client.timeout", 0.5)
     with socket.create_connection(address, timeout=30) as idle:
         idle.sendall(sound(16_000).tobytes())
         said = idle.makefile(encoding="utf-8").read().splitlines()
