@@ -46,18 +46,21 @@ class GraphTCNSpec:
 
 
 class CausalConv(nn.Module):
-    """1-D convolution over past and present nodes, batch normalisation."""
+    """Convolution over past and present nodes, batch normalisation.
+
+    Nodes lie on the second of two axes, since onnxruntime's fast kernels are for two-dimensional maps.
+    """
 
     def __init__(self, width: int, kernel: int, dilation: int) -> None:
         super().__init__()
         self.past = (kernel - 1) * dilation
-        self.conv = nn.Conv1d(width, width, kernel, dilation=dilation, bias=False)
-        self.norm = nn.BatchNorm1d(width)
+        self.conv = nn.Conv2d(width, width, (1, kernel), dilation=(1, dilation), bias=False)
+        self.norm = nn.BatchNorm2d(width)
 
     def forward(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, width, nodes) and (batch, width, self.past) to the same nodes and the next past."""
-        joined = torch.cat((past, x), dim=2)
-        return self.norm(self.conv(joined)), joined[:, :, -self.past :]
+        """(batch, width, 1, nodes) and (batch, width, 1, self.past) to such nodes and the next past."""
+        joined = torch.cat((past, x), dim=3)
+        return self.norm(self.conv(joined)), joined[..., -self.past :]
 
 
 class GraphTCN(nn.Module):
@@ -76,14 +79,14 @@ class GraphTCN(nn.Module):
             nn.ReLU(),
         )
         self.enter = nn.Sequential(
-            nn.Conv1d(2 * spec.stem * bands, spec.width, 1, bias=False), nn.BatchNorm1d(spec.width), nn.ReLU()
+            nn.Conv2d(2 * spec.stem * bands, spec.width, 1, bias=False), nn.BatchNorm2d(spec.width), nn.ReLU()
         )
         self.convs = nn.ModuleList(
             CausalConv(spec.width, spec.kernel, dilation) for dilation in spec.dilations for _ in range(2)
         )
         embedding = spec.width // 4
         # θ, φ and the product with W of CENet-GCN, made once a node and kept while windows pass over it.
-        self.relate = nn.Conv1d(spec.width, 2 * embedding + spec.width, 1)
+        self.relate = nn.Conv2d(spec.width, 2 * embedding + spec.width, 1)
         self.gamma = nn.Parameter(torch.zeros(()))
         self.dropout = nn.Dropout(spec.dropout)
         self.classifier = nn.Linear(spec.width, spec.labels)
@@ -93,7 +96,7 @@ class GraphTCN(nn.Module):
         like, spec = self.gamma, self.spec
         return (
             like.new_zeros(batch, HISTORY, spec.mels),
-            like.new_zeros(batch, spec.width, sum(spec.pasts)),
+            like.new_zeros(batch, spec.width, 1, sum(spec.pasts)),
             like.new_zeros(batch, spec.window - spec.hop, self.relate.out_channels + spec.width),
         )
 
@@ -103,7 +106,7 @@ class GraphTCN(nn.Module):
         Args:
             frames: (batch, frames, mels) normalised log-mel, a multiple of 2·hop frames.
             history: (batch, 3, mels), the last frames.
-            memory: (batch, width, sum of spec.pasts), what the convolutions keep.
+            memory: (batch, width, 1, sum of spec.pasts), what the convolutions keep.
             window: (batch, spec.window − spec.hop, channels), nodes that the next window still sees.
 
         Returns:
@@ -134,8 +137,8 @@ class GraphTCN(nn.Module):
         """
         joined = torch.cat((history, frames), dim=1)
         maps = self.stem(joined.transpose(1, 2).unsqueeze(1))  # (batch, 2·stem, mels/4, nodes)
-        x = self.enter(maps.flatten(1, 2))  # (batch, width, nodes)
-        pasts = torch.split(memory, self.spec.pasts, dim=2)
+        x = self.enter(maps.flatten(1, 2).unsqueeze(2))  # (batch, width, 1, nodes)
+        pasts = torch.split(memory, self.spec.pasts, dim=3)
         kept = []
         for first, second, past, past_of_second in zip(
             self.convs[::2], self.convs[1::2], pasts[::2], pasts[1::2], strict=True
@@ -146,8 +149,8 @@ class GraphTCN(nn.Module):
             kept.append(next_past)
             x = torch.relu(x + y)
         # (batch, nodes, channels): the graph's products then need no transposition.
-        nodes = torch.cat((x, self.relate(x)), dim=1).transpose(1, 2)
-        return nodes, joined[:, -HISTORY:], torch.cat(kept, dim=2)
+        nodes = torch.cat((x, self.relate(x)), dim=1).flatten(2).transpose(1, 2)
+        return nodes, joined[:, -HISTORY:], torch.cat(kept, dim=3)
 
     def decide(self, windows: Tensor) -> Tensor:
         """(batch, hops, window, channels) nodes to (batch, hops, labels) logits: graph, mean, classifier."""
