@@ -8,7 +8,6 @@ PIP := pip install --quiet --disable-pip-version-check
 .PHONY: demo test lint types imports unit runtime wheel clean
 
 demo: $(USER)/ready
-	$(USER)/bin/python examples/demo_audio.py --if-missing
 	$(USER)/bin/stapes run examples/demo.wav --models kws --plot demo.png
 	@echo "Timeline: demo.png    Now speak: .venv-demo/bin/stapes listen"
 
