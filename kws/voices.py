@@ -270,7 +270,8 @@ def _session(model: Path) -> onnxruntime.InferenceSession:
 
 @cache
 def _phonemes(text: str, dialect: str) -> str:
-    return _tokenizer().phonemize(text, dialect)
+    phonemes: str = _tokenizer().phonemize(text, dialect)
+    return phonemes
 
 
 @cache
