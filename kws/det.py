@@ -2,40 +2,25 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-
-class HasPeaks(Protocol):
-    """What calibrate.Peaks has; named here so that drawing does not import measuring."""
-
-    @property
-    def false(self) -> dict[str, NDArray[np.float32]]:
-        """Peaks of false accepts by keyword."""
-
-    @property
-    def true(self) -> dict[str, NDArray[np.float32]]:
-        """Peaks of keywords spoken, by keyword."""
-
-    @property
-    def hours(self) -> float:
-        """Hours of other audio."""
+from kws.peaks import LOWEST, Peaks
 
 
-def curve(peaks: HasPeaks) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """False accepts per hour and missed share, at thresholds from 0.3 to 1, the same for all keywords."""
+def curve(peaks: Peaks) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """False accepts per hour and missed share, at thresholds from LOWEST to 1, the same for all keywords."""
     false = np.sort(np.concatenate(list(peaks.false.values())))
     true = np.sort(np.concatenate(list(peaks.true.values())))
-    thresholds = np.concatenate((np.linspace(0.3, 0.99, 70), 1 - np.geomspace(0.009, 1e-4, 30)))
+    thresholds = np.concatenate((np.linspace(LOWEST, 0.99, 70), 1 - np.geomspace(0.009, 1e-4, 30)))
     accepted = len(false) - np.searchsorted(false, thresholds)
     return accepted / peaks.hours, np.searchsorted(true, thresholds) / max(1, len(true))
 
 
-def draw_det(parts: Mapping[str, HasPeaks], path: Path) -> None:
+def draw_det(parts: Mapping[str, Peaks], path: Path) -> None:
     """Writes a PNG with one curve a part."""
     mpl.use("Agg")
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")

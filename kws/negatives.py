@@ -2,40 +2,49 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from kws.clips import KEYWORDS, Clip
+from kws.clips import KEYWORDS, Clip, DataError
 from kws.features import is_reserved
+from kws.peaks import Spoken
 
 _WORDS = re.compile(r"[a-z']+")
 
 
-def negatives(data: Path, folders: Iterable[str], split: str) -> Iterator[tuple[Clip, frozenset[str]]]:
-    """Clips of `folders` and the keywords in their text; a keyword that is said cannot be falsely accepted.
+def negatives(data: Path, folders: Iterable[str], split: str, trained: Mapping[str, Any]) -> Iterator[Spoken]:
+    """Clips of `folders` and the keywords in their text or label: what is said cannot be falsely accepted.
 
-    With split "train", speakers whose running speech was trained on are left out (features.is_reserved), and
-    so are training's noises; a "dev" part counts as held out. Clips without text count as holding no keyword.
+    Split "train" gives what training left over, and "dev" parts: of folders of running speech the speakers
+    that features.is_reserved keeps back, of noise and word folders that were trained on nothing. Clips
+    without text count as holding no keyword.
+
+    Args:
+        data: the folder that `folders` stand in, each with a manifest.jsonl.
+        folders: names.
+        split: "train" or "test".
+        trained: the recipe's "data" table: which folders the model was trained on.
+
+    Raises:
+        DataError: a folder has no manifest, or a line of it lacks a key.
     """
+    running = frozenset(trained.get("running", ()))
+    used = frozenset((*trained.get("noise", ()), *trained.get("extra", ()), trained.get("main", "")))
     for folder in folders:
-        for line in (data / folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
-            speaker = str(row.get("speaker", row.get("recording", row["audio"])))
-            clip = Clip(data / folder / row["audio"], "", row["split"], speaker, float(row["duration"]))
-            if split == "train" and row["split"] == "train" and folder in TRAINED and not is_reserved(clip):
+        path = data / folder / "manifest.jsonl"
+        if not path.is_file():
+            raise DataError(f"{data / folder} holds no manifest.jsonl")
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            try:
+                row = json.loads(line)
+                speaker = str(row.get("speaker", row.get("recording", row["audio"])))
+                clip = Clip(path.parent / row["audio"], "", row["split"], speaker, float(row["duration"]))
+            except (KeyError, TypeError, ValueError) as error:
+                raise DataError(f"{folder}/manifest.jsonl line {number}: {error!r}") from None
+            if clip.split != split and not (split == "train" and clip.split == "dev"):
                 continue
-            if row["split"] == split or (split == "train" and row["split"] == "dev"):
-                said = set(_WORDS.findall(str(row.get("text", "")).lower()))
-                yield clip, frozenset(said & set(KEYWORDS))
-
-
-TRAINED = (
-    "librispeech",
-    "an4",
-    "languages",
-    "arabic_commands",
-    "wake_words",
-    "noise",
-    "librispeech_train-clean-5",
-)
-"""Folders that recipes train on; of these only the reserved half is heard here."""
+            if clip.split == "train" and (folder in used or (folder in running and not is_reserved(clip))):
+                continue
+            said = set(_WORDS.findall(f"{row.get('text', '')} {row.get('label', '')}".lower()))
+            yield clip, frozenset(said & set(KEYWORDS))

@@ -1,0 +1,132 @@
+"""Smoothed posteriors of real streams, and their peaks: what thresholds are chosen by."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from kws.clips import Clip
+from stapes.events import Event
+from stapes.model import Model
+from stapes.spec import Scores
+from stapes.stream import Stream
+from training.audio import read_audio
+
+PAUSE_SECONDS = 1.5
+"""Silence before a keyword when it is heard alone in a stream."""
+LOWEST = 0.3
+"""Peaks below this are not looked at: no threshold will be set there."""
+
+Samples = NDArray[np.float32]
+Spoken = tuple[Clip, frozenset[str]]
+"""A recording, and the keywords that are said in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peaks:
+    """Highest smoothed posteriors of each keyword: one per stretch above `LOWEST`, or per keyword clip."""
+
+    false: dict[str, NDArray[np.float32]]
+    """Peaks in speech and noise that does not hold the keyword, falling."""
+    hours: float
+    """Hours of that."""
+    true: dict[str, NDArray[np.float32]]
+    """For each clip of the keyword its highest posterior; 0 if another keyword is surer."""
+
+
+class Tapped(Model):
+    """A model that keeps the scores of each call, so that they are those of a real `Stream`."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.kept: list[Scores] = []
+
+    def __call__(self, frames: Scores) -> Scores:
+        """As Model."""
+        scores = super().__call__(frames)
+        self.kept.append(scores)
+        return scores
+
+    def reset(self) -> None:
+        """As Model; a new stream keeps its own scores."""
+        super().reset()
+        self.kept = []
+
+
+class Listening:
+    """One model in a `Stream`, begun anew for each recording."""
+
+    def __init__(self, model: Model) -> None:
+        """`model` may be any; a `Tapped` one gives scores too."""
+        self._stream = Stream(model, sample_rate=model.spec.features.sample_rate)
+        self.spec = model.spec
+
+    def events(self, samples: Samples) -> list[Event]:
+        """Every event of a stream of (samples,) from its start to its end."""
+        self._stream.reset()
+        return [*self._stream.feed(samples), *self._stream.close()]
+
+    def scores(self, samples: Samples) -> Scores:
+        """(decisions, labels) posteriors of the same stream."""
+        self.events(samples)
+        model = self._stream.models[0]
+        if not isinstance(model, Tapped):
+            raise TypeError(f"scores are kept by a Tapped model, not by {type(model).__name__}")
+        return np.concatenate([np.zeros((0, len(self.spec.labels)), np.float32), *model.kept])
+
+
+def smoothed(scores: Scores, hops: int) -> Scores:
+    """Mean of the last `hops` decisions, as the decoder takes it: before the first there were zeros."""
+    if not len(scores):
+        return scores
+    padded = np.pad(scores, ((hops - 1, 0), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, hops, axis=0)
+    return np.asarray(windows.mean(axis=2, dtype=np.float64), np.float32)
+
+
+def stretches(scores: NDArray[np.float32]) -> list[float]:
+    """The highest value of each stretch of (decisions,) `scores` from LOWEST on."""
+    above = np.concatenate(([False], scores >= LOWEST, [False]))
+    edges = np.flatnonzero(above[1:] != above[:-1])
+    return [float(scores[a:b].max()) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def measure(model: Tapped, clips: Sequence[Clip], others: Iterable[Spoken]) -> Peaks:
+    """Peaks of `clips` of keywords, each after a pause, and of `others` but for the keywords said there.
+
+    Raises:
+        AudioError: a recording that cannot be read.
+    """
+    listening = Listening(model)
+    spec = model.spec
+    rate, smooth = spec.features.sample_rate, int(spec.params["smooth_hops"])
+    columns = {label: i for i, label in enumerate(spec.labels) if label not in spec.params["background"]}
+    false: dict[str, list[float]] = {label: [] for label in columns}
+    true: dict[str, list[float]] = {label: [] for label in columns}
+    heard = 0
+    for clip, said in tqdm(others, desc="peaks of other sound", mininterval=5):
+        samples = read_audio(clip.audio, rate)
+        heard += len(samples)
+        means = smoothed(listening.scores(samples), smooth)
+        for label, column in columns.items():
+            if label not in said:
+                false[label] += stretches(means[:, column])
+    for clip in tqdm(clips, desc="peaks of keywords", mininterval=5):
+        means = smoothed(listening.scores(after_pause(read_audio(clip.audio, rate), rate)), smooth)
+        best = {label: float(means[:, column].max()) for label, column in columns.items()}
+        own = best[clip.label]
+        true[clip.label].append(own if own == max(best.values()) else 0.0)
+    return Peaks(
+        {label: np.sort(np.array(peaks, np.float32))[::-1] for label, peaks in false.items()},
+        heard / rate / 3600,
+        {label: np.array(peaks, np.float32) for label, peaks in true.items()},
+    )
+
+
+def after_pause(samples: Samples, rate: int) -> Samples:
+    """`samples` with PAUSE_SECONDS of silence before them, and as much after."""
+    pause = round(PAUSE_SECONDS * rate)
+    return np.pad(samples, (pause, pause))
