@@ -143,16 +143,17 @@ def run_module(module: nn.Module, features: Array, states: list[Array]) -> list[
 
 
 def _random_length(spec: ModelSpec, fixed: Any, case: int, generator: np.random.Generator) -> int:
-    """One hop or one window first, then any length that the graph takes."""
+    """One hop or one window first, then any length that the runtime may give or the graph takes."""
     if isinstance(fixed, int):
         return fixed
+    hop, window = spec.window.hop, spec.window.frames
     if spec.window.mode == "stateful":
-        return spec.window.hop * (1 if case < 2 else int(generator.integers(2, 15)))
-    return (
-        spec.window.frames
-        if case < 2
-        else int(generator.integers(spec.window.frames, 2 * spec.window.frames))
-    )
+        return hop * (1 if case < 2 else int(generator.integers(2, 15)))
+    if case < 2:
+        return window
+    if spec.window.mode == "segment":  # a window is the longest that the runtime gives
+        return int(generator.integers(max(hop, window // 20), window))
+    return int(generator.integers(window, 2 * window))
 
 
 def _random_frames(batch: int, frames: int, spec: ModelSpec, generator: np.random.Generator) -> Array:

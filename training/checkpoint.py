@@ -33,7 +33,9 @@ def refuse_other(path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
     """
     changed = [key for key in differences(old, new) if key not in OPERATIONAL]
     if changed:
-        raise RecipeError(f"{path} is a run with other {', '.join(changed)}; resume=False overwrites it")
+        raise RecipeError(
+            f"{path} is a run with other {', '.join(changed)}; to start over it: resume=False (--anew)"
+        )
 
 
 def random_states(fabric: Fabric) -> list[Tensor]:

@@ -66,6 +66,22 @@ def test_parity_sees_one_changed_weight(exported: Any) -> None:
             weight[0, 0] -= 0.05
 
 
+def test_parity_hears_segments_shorter_than_the_longest(small: ModuleType, tmp_path: Path) -> None:
+    class Faint(small.Segment):  # type: ignore[misc, name-defined]
+        """Right for whole windows only, once it is exported."""
+
+        def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor]:
+            (scores,) = super().forward(frames)
+            if not torch.compiler.is_exporting():
+                return (scores,)
+            return (scores * frames.new_ones(frames.shape[1]).sum().clamp(max=50) / 50,)
+
+    module = small.built(Faint)
+    ir.save(to_onnx(module, small.SEGMENT), tmp_path / "faint.onnx")
+    with pytest.raises(ParityError, match="module and graph differ by"):
+        random_parity(module, small.SEGMENT, tmp_path / "faint.onnx")
+
+
 def test_parity_refuses_what_are_no_posteriors(small: ModuleType, tmp_path: Path) -> None:
     class Doubled(small.Sliding):  # type: ignore[misc, name-defined]
         def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor]:
