@@ -93,6 +93,9 @@ def fit(task: Task, spec: LoopSpec, out_dir: Path | str, resume: bool = True) ->
     started = saved = drawn = time.monotonic()
 
     def save_last() -> None:
+        means = _mean(fabric, sums)
+        if "loss" in means:
+            _refuse_infinite(float(means["loss"]), epoch)  # a run could not go on from such weights
         state = {
             "recipe": recipe,
             "module": module.state_dict(),
@@ -103,7 +106,7 @@ def fit(task: Task, spec: LoopSpec, out_dir: Path | str, resume: bool = True) ->
             "step": step,
             "spent_s": spent + time.monotonic() - started,
             "history": history,
-            "sums": _mean(fabric, sums),
+            "sums": means,
             "random": random_states(fabric),
         }
         if fabric.is_global_zero:
@@ -138,8 +141,7 @@ def fit(task: Task, spec: LoopSpec, out_dir: Path | str, resume: bool = True) ->
 
         row: dict[str, Any] = {"epoch": epoch + 1, "lr": learning_rate(spec, (epoch + 1) * steps - 1, steps)}
         row |= {key: float(value) / steps for key, value in _mean(fabric, sums).items()}
-        if not math.isfinite(row["loss"]):
-            raise FloatingPointError(f"the loss is {row['loss']} in epoch {epoch + 1}")
+        _refuse_infinite(row["loss"], epoch)
         epoch, step, sums = epoch + 1, 0, {}
         if epoch % spec.evaluate_epochs == 0 or epoch == spec.epochs:
             row["dev"] = fabric.broadcast(_evaluate(task, kept) if fabric.is_global_zero else None)
@@ -202,6 +204,11 @@ def _part(batches: Iterable[Any], first: int, end: int, device: torch.device) ->
         if count == end:
             return
     raise ValueError(f"the task promised {end} batches an epoch and gave {count}")
+
+
+def _refuse_infinite(loss: float, epoch: int) -> None:
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"the loss is {loss} in epoch {epoch + 1}")
 
 
 def _evaluate(task: Task, module: nn.Module) -> dict[str, float]:

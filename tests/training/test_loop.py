@@ -148,8 +148,10 @@ def test_evaluates_every_second_epoch_and_the_last(tmp_path: Path) -> None:
 def test_infinite_loss_is_told(tmp_path: Path) -> None:
     task = TinyTask()
     task.loss = lambda model, batch: model(batch[0]).sum() * math.inf
-    with pytest.raises(FloatingPointError, match="epoch 1"):
-        fit(task, SPEC, tmp_path)
+    for minutes in (0.0, 10.0):
+        with pytest.raises(FloatingPointError, match="epoch 1"):
+            fit(task, replace(SPEC, checkpoint_minutes=minutes), tmp_path)
+        assert not (tmp_path / "last.pt").exists()  # nothing to go on from
 
 
 def test_too_few_batches_are_told(tmp_path: Path) -> None:
