@@ -60,7 +60,11 @@ class BroadcastBlock(nn.Module):
 
 
 class BCResNet(nn.Module):
-    """Broadcasted residual network BC-ResNet-τ (Kim et al., Interspeech 2021)."""
+    """Broadcasted residual network BC-ResNet-τ (Kim et al., Interspeech 2021).
+
+    Parameters are the published 9.2 k and 54.2 k for τ = 1 and 3; we count 2.5 M and 14.4 M multiplies
+    for 100 frames, where 3.1 M and 16.2 M are quoted.
+    """
 
     STAGES = ((2, 8, 1, 1), (2, 12, 2, 2), (4, 16, 2, 4), (4, 20, 1, 8))
     """Blocks, channels at τ = 1, frequency stride of the first block, time dilation."""
@@ -95,7 +99,11 @@ class BCResNet(nn.Module):
 
 
 class DSCNN(nn.Module):
-    """Depthwise-separable network DS-CNN-S (Zhang et al., arXiv 1711.07128): 64 channels, four blocks."""
+    """Depthwise-separable network DS-CNN-S (Zhang et al., arXiv 1711.07128): 64 channels, four blocks.
+
+    On our input of 40 log-mels each 10 ms, larger than its own of 10 MFCC each 20 ms: hence 21.7 M
+    multiplies.
+    """
 
     def __init__(self, channels: int = 64, blocks: int = 4, labels: int = 12) -> None:
         super().__init__()

@@ -4,7 +4,8 @@ Confirmed by the published counts: the widths, bias-free convolutions each follo
 normalisation, a classifier without bias, projection shortcuts in the connection blocks, graph
 embeddings of C/4 channels with biases. Our readings, where the paper leaves a choice: the ReLU comes before
 the addition and none after it; the last 1×1 convolution of a connection block carries the stride;
-γ starts at 0; maps are halved rounding down in the pool and up in the connection blocks.
+γ starts at 0; maps are halved rounding down in the pool and up in the connection blocks; the front end is the
+package's 25 ms log-mel up to 8 kHz, not 30 ms MFCC from 20 Hz to 4 kHz.
 """
 
 from typing import Literal
@@ -53,7 +54,7 @@ class Bottleneck(nn.Module):
 
 
 class GraphConv(nn.Module):
-    """One graph convolution over all positions of a map, fully connected (section 3 of the paper).
+    """One graph convolution over all positions of a map, fully connected.
 
     A = softmax(θ(X) φ(X)ᵀ) row by row, the embedded Gaussian; out = X + γ·ReLU(A X W).
     """

@@ -113,13 +113,13 @@ def build_store(data: Path, spec: DataSpec, features: FbankSpec, cache: Path) ->
         clips=_cached(cache, "words", words, several, settings),
         labels=np.array([class_of(clip.label) for clip in words]),
         synthetic=np.array([bool(clip.engine) for clip in words]),
-        running=_cached(cache, "running", running, whole, settings),
-        noise=_cached(cache, "noise", noise, whole, settings),
+        running=_cached(cache, "running", running, whole, settings, end_to_end=True),
+        noise=_cached(cache, "noise", noise, whole, settings, end_to_end=True),
     )
 
 
 def judged(folder: Path, split: Split, features: FbankSpec, cache: Path) -> Judged:
-    """The clips of one split as the runtime would see them: alone, from the start of a stream."""
+    """The clips of one split alone, each amid a window of silence, as `stapes score` puts them."""
     clips = [clip for clip in read_folder(folder) if clip.split == split]
     single = partial(_variants, features=features, count=1, seed=0, rooms=None)
     stored = _cached(cache, split, clips, single, {"features": asdict(features)})
@@ -165,7 +165,7 @@ def _variants(
 ) -> NDArray[np.float16]:
     rate = features.sample_rate
     samples = second_of(read_audio(clip.audio, rate), rate)
-    responses = np.load(rooms, mmap_mode="r") if rooms else None
+    responses = np.load(rooms, mmap_mode="c") if rooms else None
     digest = hashlib.sha256(f"{seed} {clip.label} {clip.audio.name}".encode()).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:8], "little"))
     made = [samples]
@@ -199,9 +199,12 @@ def _cached(
     clips: Sequence[Clip],
     make: Callable[[Clip], NDArray[np.float16]],
     settings: dict[str, Any],
+    *,
+    end_to_end: bool = False,
 ) -> NDArray[np.float16]:
     """The features of `clips`, stacked (words) or end to end (frames); memory-mapped from the cache."""
-    key = json.dumps([settings, [f"{clip.label}/{clip.audio.name}" for clip in clips]], sort_keys=True)
+    known = [f"{clip.label}/{clip.audio.name} {clip.audio.stat().st_size}" for clip in clips]
+    key = json.dumps([settings, known], sort_keys=True)
     path = cache / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
@@ -212,10 +215,8 @@ def _cached(
             parts = list(
                 tqdm(_ordered(pool, make, clips), total=len(clips), desc=f"features of {name}", mininterval=5)
             )
-        if name in ("words", "dev", "test"):
-            joined = np.stack(parts)
-        else:
-            joined = np.concatenate([np.zeros((0, settings["features"]["mels"]), np.float16), *parts])
+        empty = np.zeros((0, settings["features"]["mels"]), np.float16)
+        joined = np.concatenate([empty, *parts]) if end_to_end else np.stack(parts)
         with replacing(path) as draft, draft.open("wb") as file:
             np.save(file, joined)
     loaded: NDArray[np.float16] = np.load(path, mmap_mode="r")

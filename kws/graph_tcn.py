@@ -3,8 +3,8 @@
 CENet-GCN asks all positions of a one-second map about each other and starts anew with each window. Here a
 causal temporal trunk makes one node of `width` channels each 20 ms and never sees a frame twice; only the
 graph, which is cheap, is built anew for each window, over its `window` nodes. So a decision each 100 ms
-costs the trunk 100 ms of audio, not a second. The design is ours; the graph convolution is the paper's
-(section 3).
+costs the trunk 100 ms of audio, not a second. The design is ours; the graph convolution is CENet-GCN's
+(arXiv 1912.05124).
 """
 
 from dataclasses import dataclass
