@@ -1,15 +1,20 @@
 """The networks against their published sizes, and the streaming one against itself run whole."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 
 from kws.baselines import DSCNN, BCResNet, SubSpectralNorm
 from kws.cenet import CENet, Depth, GraphConv
 from kws.graph_tcn import GraphTCN, GraphTCNSpec
 from kws.multiplies import count_multiplies
-from kws.network import KeywordNet, NetworkSpec
+from kws.network import KeywordNet
+from kws.recipe import KwsRecipe
+from training.recipe import load
 
 
 def parameters(network: torch.nn.Module) -> int:
@@ -30,7 +35,8 @@ def test_bc_resnet_has_the_published_parameters() -> None:
 
 
 def test_default_stays_within_the_multiplies_of_cenet_gcn_40() -> None:
-    counts = count_multiplies(KeywordNet(NetworkSpec(), 40, 12), frames=100)
+    recipe = load(KwsRecipe, Path(__file__).resolve().parents[2] / "kws/recipes/kws.toml")
+    counts = count_multiplies(KeywordNet(recipe.network, 40, 12), frames=100)
     assert counts.total <= 16_800_000
     assert counts.between_nodes > 0
 
@@ -68,14 +74,28 @@ def test_sub_spectral_norm_normalises_each_band_apart() -> None:
         )
 
 
-@pytest.mark.parametrize("network", [CENet(6), CENet(6, (2,)), BCResNet(1), DSCNN()])
-def test_multiplies_of_a_linear_sum(network: torch.nn.Module) -> None:
-    """Counting twice gives the same, leaves the mode alone, and grows with the input."""
+@pytest.mark.parametrize(
+    "network",
+    [
+        CENet(6),
+        CENet(40),
+        CENet(6, (2,)),
+        CENet(40, (1, 2, 3)),
+        BCResNet(1),
+        BCResNet(3),
+        DSCNN(),
+        GraphTCN(),
+    ],
+)
+@pytest.mark.parametrize("frames", [98, 100])
+def test_multiplies_are_half_of_torchs_flops(network: torch.nn.Module, frames: int) -> None:
     network.train()
-    first = count_multiplies(network, 98)
-    assert count_multiplies(network, 98) == first
-    assert network.training
-    assert count_multiplies(network, 196).parametric > 1.8 * first.parametric
+    counted = count_multiplies(network, frames)
+    assert network.training  # the mode is left alone
+    network.eval()
+    with FlopCounterMode(display=False) as flops, torch.no_grad():
+        network(torch.zeros(1, frames, 40))
+    assert counted.total == flops.get_total_flops() // 2
 
 
 def random_graph_tcn(spec: GraphTCNSpec) -> GraphTCN:
