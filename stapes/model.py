@@ -102,7 +102,8 @@ class Model:
 
         Raises:
             ValueError: another shape or dtype.
-            ModelFileError: the graph gives another number of labels than the metadata names.
+            ModelFileError: the graph cannot take so many frames, or gives another number of labels than the
+                metadata names.
         """
         bound = self._bound
         if bound is not None and frames.shape == bound.shape and frames.dtype == np.float32:
@@ -121,7 +122,12 @@ class Model:
                 f"{spec.name} wants (frames, {spec.features.mels}) float32, got {frames.shape} {frames.dtype}"
             )
         feed = dict(zip(self._states, self._kept[self._now], strict=True))
-        scores, *states = self._session.run(self._outputs, feed | {"frames": frames[None]})
+        try:
+            scores, *states = self._session.run(self._outputs, feed | {"frames": frames[None]})
+        except Exception as error:  # onnxruntime's exceptions share no narrower base class
+            raise ModelFileError(
+                f"{self.path}: onnxruntime cannot run it on {frames.shape}: {error}"
+            ) from error
         if scores.ndim != 3 or scores.shape[2] != len(spec.labels):
             raise ModelFileError(
                 f"{self.path}: scores are {scores.shape}, the metadata names {len(spec.labels)} labels"
@@ -188,17 +194,22 @@ def _session(data: bytes, threads: int, path: Path) -> Any:
 def _check(session: Any, spec: ModelSpec, path: Path) -> None:
     """The graph's inputs and outputs against what the metadata promises."""
     inputs = {node.name: node for node in session.get_inputs()}
-    outputs = {node.name for node in session.get_outputs()}
+    outputs = {node.name: node for node in session.get_outputs()}
     wanted_in = {"frames", *(state.name for state in spec.states)}
     wanted_out = {"scores", *(f"{state.name}_next" for state in spec.states)}
     if inputs.keys() != wanted_in:
         raise ModelFileError(
             f"{path}: its metadata wants inputs {sorted(wanted_in)}, the graph has {sorted(inputs)}"
         )
-    if not wanted_out <= outputs:
-        missing = sorted(wanted_out - outputs)
+    if not wanted_out <= outputs.keys():
+        missing = sorted(wanted_out - outputs.keys())
         raise ModelFileError(f"{path}: its metadata wants outputs {missing}, the graph has {sorted(outputs)}")
-    shapes = {state.name: state.shape for state in spec.states} | {"frames": (None, spec.features.mels)}
+    scores = outputs["scores"].shape
+    if scores and isinstance(scores[-1], int) and scores[-1] != len(spec.labels):
+        raise ModelFileError(f"{path}: scores are {scores}, the metadata names {len(spec.labels)} labels")
+    # How many frames a "segment" has is not known before.
+    frames = {"sliding": spec.window.frames, "stateful": spec.window.hop}.get(spec.window.mode)
+    shapes = {state.name: state.shape for state in spec.states} | {"frames": (frames, spec.features.mels)}
     for name, shape in shapes.items():
         node = inputs[name]
         if node.type != "tensor(float)":
@@ -209,6 +220,7 @@ def _check(session: Any, spec: ModelSpec, path: Path) -> None:
             for axis, want in zip(axes, shape, strict=True)
         )
         if not fits:
+            wanted = ", ".join("any" if axis is None else str(axis) for axis in shape)
             raise ModelFileError(
-                f"{path}: input {name!r} must be (batch, {shape}), the graph has {node.shape}"
+                f"{path}: input {name!r} must be (batch, {wanted}), the graph has {node.shape}"
             )

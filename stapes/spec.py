@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from math import isfinite
 from typing import Any, Literal, Self, cast, get_args
 
 import numpy as np
@@ -14,6 +15,12 @@ Scores = NDArray[np.float32]
 SCHEMA = 1
 """Version of the metadata below. A file with a newer one is refused."""
 
+_MOST_HZ = 1_000_000
+_MOST_SAMPLES = 1 << 16
+_MOST_MELS = 1 << 12
+_MOST_FRAMES = 100_000
+"""Far more than any model has: a wrong number in a file must not take all the memory, or all the time."""
+
 WindowMode = Literal["sliding", "stateful", "segment"]
 WindowShape = Literal["povey", "hann", "hamming"]
 
@@ -23,7 +30,7 @@ class SpecError(ValueError):
 
 
 def _exact(value: float, what: str) -> int:
-    rounded = round(value)
+    rounded = round(value) if isfinite(value) else 0
     if abs(value - rounded) > 1e-9:
         raise SpecError(f"{what} must be a whole number of samples, got {value}")
     return rounded
@@ -50,8 +57,15 @@ class FbankSpec:
     """Samples in [-1, 1] are multiplied by this; 32768 gives Kaldi's 16-bit range."""
 
     def __post_init__(self) -> None:
-        if self.sample_rate < 1 or self.mels < 1:
-            raise SpecError(f"sample_rate {self.sample_rate} and mels {self.mels} must be positive")
+        for spec in fields(self):
+            value = getattr(self, spec.name)
+            if isinstance(value, float) and not isfinite(value):
+                raise SpecError(f"{spec.name} must be finite, got {value}")
+        if not 1 <= self.sample_rate <= _MOST_HZ or not 1 <= self.mels <= _MOST_MELS:
+            raise SpecError(
+                f"need 1 <= sample_rate <= {_MOST_HZ} and 1 <= mels <= {_MOST_MELS}, "
+                f"got {self.sample_rate}, {self.mels}"
+            )
         if not 0 <= self.low_hz < self.high_hz <= self.sample_rate / 2:
             raise SpecError(
                 f"need 0 <= low_hz < high_hz <= {self.sample_rate / 2}, got {self.low_hz}, {self.high_hz}"
@@ -60,6 +74,12 @@ class FbankSpec:
             raise SpecError(f"window must be one of {get_args(WindowShape)}, got {self.window!r}")
         if self.hop_samples < 1 or self.frame_samples < self.hop_samples:
             raise SpecError(f"need frame_ms >= hop_ms > 0, got {self.frame_ms}, {self.hop_ms}")
+        if self.frame_samples > _MOST_SAMPLES:
+            raise SpecError(f"frame_ms must be {_MOST_SAMPLES} samples at most, got {self.frame_samples}")
+        if not 0 <= self.preemphasis <= 1:
+            raise SpecError(f"preemphasis must be 0 to 1, got {self.preemphasis}")
+        if self.floor <= 0 or self.scale <= 0:
+            raise SpecError(f"floor and scale must be positive, got {self.floor}, {self.scale}")
 
     @property
     def frame_samples(self) -> int:
@@ -95,6 +115,11 @@ class WindowSpec:
         if self.frames < 1 or self.hop < 1 or self.lookahead < 0:
             raise SpecError(
                 f"need frames >= 1, hop >= 1, lookahead >= 0, got {self.frames}, {self.hop}, {self.lookahead}"
+            )
+        if max(self.frames, self.hop, self.lookahead) > _MOST_FRAMES:
+            raise SpecError(
+                f"frames, hop and lookahead must be {_MOST_FRAMES} at most, "
+                f"got {self.frames}, {self.hop}, {self.lookahead}"
             )
         if self.mode not in get_args(WindowMode):
             raise SpecError(f"mode must be one of {get_args(WindowMode)}, got {self.mode!r}")
@@ -142,7 +167,7 @@ class ModelSpec:
         """
         try:
             raw = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SpecError(f"metadata is not JSON: {error}") from None
         if not isinstance(raw, dict):
             raise SpecError(f"metadata must be a JSON object, got {type(raw).__name__}")
@@ -153,6 +178,8 @@ class ModelSpec:
             raise SpecError(
                 f"the model has schema {schema}, this stapes reads up to {SCHEMA}: install a newer stapes"
             )
+        if schema < 1:
+            raise SpecError(f"the model has schema {schema}, this stapes reads from 1 to {SCHEMA}")
         return cast("Self", _build(cls, raw, ""))
 
 
@@ -181,13 +208,13 @@ def _value(kind: Any, raw: object, path: str) -> Any:  # noqa: PLR0911 - one ret
         return _build(_NESTED[path], raw, path)
     if path == "states":
         states = [_build(StateSpec, s, f"states.{i}") for i, s in enumerate(_list(raw, path))]
+        _refuse_twice([state.name for state in states], path)
         return tuple(states)
     if path == "labels":
         labels = _list(raw, path)
         if not labels or not all(isinstance(x, str) for x in labels):
             raise SpecError(f"metadata key {path!r} must be a list of strings with at least one, got {raw!r}")
-        if len(set(labels)) != len(labels):
-            raise SpecError(f"metadata key {path!r} names a label twice")
+        _refuse_twice(labels, path)
         return tuple(labels)
     if path.startswith("states.") and path.endswith(".shape"):
         shape = _list(raw, path)
@@ -201,11 +228,20 @@ def _value(kind: Any, raw: object, path: str) -> Any:  # noqa: PLR0911 - one ret
     if kind is float:
         if isinstance(raw, bool) or not isinstance(raw, int | float):
             raise SpecError(f"metadata key {path!r} must be a number, got {raw!r}")
-        return float(raw)
+        try:
+            return float(raw)
+        except OverflowError:
+            raise SpecError(f"metadata key {path!r} is too large: {raw!r}") from None
     wants = kind if isinstance(kind, type) else str
     if not isinstance(raw, wants) or (wants is int and isinstance(raw, bool)):
         raise SpecError(f"metadata key {path!r} must be {wants.__name__}, got {raw!r}")
     return raw
+
+
+def _refuse_twice(names: list[str], path: str) -> None:
+    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if twice is not None:
+        raise SpecError(f"metadata key {path!r} names {twice!r} twice")
 
 
 def _list(raw: object, path: str) -> list[Any]:

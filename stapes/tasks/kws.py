@@ -61,10 +61,12 @@ class KeywordParams:
                 raise SpecError(
                     f"{spec.name}: 'params.thresholds.{label}' must be over 0 and up to 1, got {threshold!r}"
                 )
-        for key, least in (("smooth_hops", 1), ("refractory_ms", 0)):
-            if isinstance(raw[key], bool) or not isinstance(raw[key], int) or raw[key] < least:
+        for key, least, most in (("smooth_hops", 1, 100_000), ("refractory_ms", 0, 3_600_000)):
+            value = raw[key]
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
                 raise SpecError(
-                    f"{spec.name}: 'params.{key}' must be a whole number from {least} on, got {raw[key]!r}"
+                    f"{spec.name}: 'params.{key}' must be a whole number from {least} to {most}, "
+                    f"got {value!r}"
                 )
         return cls(dict(thresholds), raw["smooth_hops"], raw["refractory_ms"], tuple(background))
 

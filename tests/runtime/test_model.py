@@ -13,6 +13,7 @@ from stapes.samples import Frames
 from stapes.spec import ModelSpec, StateSpec
 from tests.runtime.conftest import Tiny
 from tests.tools import tiny_onnx
+from tests.tools.tiny_onnx import message, number
 
 RNG = np.random.default_rng(3)
 
@@ -127,9 +128,29 @@ def test_graphs_unlike_their_metadata_are_refused(tmp_path: Path) -> None:
         with pytest.raises(ModelFileError, match=reason):
             Model.load(_stamped(tmp_path, content, spec))
     labels = replace(sliding, labels=("_silence_", "_unknown_", "low"))
-    model = Model.load(_stamped(tmp_path, tiny_onnx.build(sliding), labels))
-    with pytest.raises(ModelFileError, match=r"scores are \(1, 1, 4\), the metadata names 3 labels"):
-        model(_frames(3))
+    with pytest.raises(ModelFileError, match=r"scores are \['batch', 1, 4\], the metadata names 3 labels"):
+        Model.load(_stamped(tmp_path, tiny_onnx.build(sliding), labels))
+
+
+def _fixed(content: bytes, axis: bytes, size: int) -> bytes:
+    """The model with a symbolic axis made a number; "batch" and the like are one byte of length each."""
+    symbolic = message(1, message(2, axis))
+    number_ = message(1, number(1, size) + message(3, b"x" * (len(axis) - 2)))
+    assert len(symbolic) == len(number_)
+    assert symbolic in content
+    return content.replace(symbolic, number_)
+
+
+def test_fixed_axes_unlike_the_metadata_are_refused(tmp_path: Path) -> None:
+    content = _fixed(tiny_onnx.build(tiny_onnx.spec("stateful")), b"frames", 30)
+    with pytest.raises(
+        ModelFileError, match=r"input 'frames' must be \(batch, 10, 40\), the graph has \['batch', 30"
+    ):
+        Model.load(_stamped(tmp_path, content, tiny_onnx.spec("stateful")))
+    content = _fixed(tiny_onnx.build(tiny_onnx.spec("sliding")), b"frames", 30)
+    assert Model.load(_stamped(tmp_path, content, tiny_onnx.spec("sliding")))(_frames(30)).shape == (1, 4)
+    with pytest.raises(ModelFileError, match=r"m\.onnx: onnxruntime cannot run it on \(7, 40\)"):
+        Model.load(tmp_path / "m.onnx")(_frames(7))
 
 
 def test_what_onnxruntime_refuses_is_named(tmp_path: Path) -> None:

@@ -136,8 +136,9 @@ def test_missing_keys_are_named(tmp_path: Path) -> None:
     [
         ({"schema": 2}, "schema 2, this stapes reads up to 1: install a newer stapes"),
         ({"schema": None}, "'schema' must be a whole number"),
+        ({"schema": 0}, "schema 0, this stapes reads from 1"),
         ({"colour": "blue"}, "unknown metadata key 'colour'"),
-        ({"labels": ["a", "a"]}, "names a label twice"),
+        ({"labels": ["a", "a"]}, "'labels' names 'a' twice"),
         ({"name": 3}, "'name' must be str, got 3"),
         ({"window": {"frames": 3, "hop": 1, "lookahead": 0, "mode": "jumping"}}, "mode must be one of"),
         ({"window": {"frames": 3, "hop": 1, "lookahead": 0}}, r"'window\.mode' is missing"),
@@ -148,6 +149,44 @@ def test_wrong_metadata_is_named(tmp_path: Path, change: dict[str, object], mess
     raw = json.loads(SPEC.to_json()) | change
     with pytest.raises(ModelFileError, match=message_):
         onnxfile.read_spec(_write(tmp_path, _with_metadata(("stapes", json.dumps(raw)))))
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        *[("features", key, float("nan")) for key in ("frame_ms", "hop_ms", "low_hz", "scale", "floor")],
+        ("features", "frame_ms", float("inf")),
+        ("features", "frame_ms", 1e308),
+        ("features", "frame_ms", 1e9),
+        ("features", "frame_ms", 10**400),
+        ("features", "sample_rate", 10**400),
+        ("features", "mels", 10**9),
+        ("features", "preemphasis", 97.0),
+        ("features", "floor", 0.0),
+        ("features", "scale", -1.0),
+        ("window", "frames", 10**12),
+        ("window", "hop", 10**12),
+        ("window", "lookahead", 10**9),
+    ],
+)
+def test_numbers_that_no_model_has_are_refused(tmp_path: Path, part: str, key: str, value: float) -> None:
+    """Neither another error, nor all the memory, nor all the time."""
+    raw = json.loads(SPEC.to_json())
+    raw[part][key] = value
+    with pytest.raises(ModelFileError, match=key):
+        onnxfile.read_spec(_write(tmp_path, _with_metadata(("stapes", json.dumps(raw)))))
+
+
+def test_states_of_one_name_are_refused(tmp_path: Path) -> None:
+    raw = json.loads(SPEC.to_json())
+    raw["states"] *= 2
+    with pytest.raises(ModelFileError, match="'states' names 'mean' twice"):
+        onnxfile.read_spec(_write(tmp_path, _with_metadata(("stapes", json.dumps(raw)))))
+
+
+def test_endless_json_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match="metadata is not JSON"):
+        onnxfile.read_spec(_write(tmp_path, _with_metadata(("stapes", "[" * 100_000))))
 
 
 @pytest.mark.parametrize("key", sorted(json.loads(SPEC.to_json())))
