@@ -29,7 +29,8 @@ def as_samples(samples: NDArray[Any]) -> Samples:
         raise TypeError(f"samples must be float32 in [-1, 1], got {block.dtype} (int16: divide by 32768)")
     if block.ndim != 1:
         raise ValueError(f"samples must have one axis (mono), got shape {block.shape}")
-    return np.ascontiguousarray(block, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+        return np.ascontiguousarray(block, dtype=np.float32)
 
 
 LOUDEST = 32.0

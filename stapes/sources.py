@@ -172,13 +172,15 @@ class PcmSource:
 
 
 def open_source(path: str | os.PathLike[str]) -> WavSource | FileSource:
-    """A source for a sound file, by what it holds; a file named .wav must be one.
+    """A source for a sound file, by what it holds; a file named .wav must be one, and so must a named pipe.
 
     Raises:
         OSError: no such file.
         SourceError: it cannot be read; the message says why.
     """
     path = Path(path)
+    if path.is_fifo():
+        return WavSource(path)  # what is read of a pipe is gone
     with path.open("rb") as file:
         head = file.read(12)
     if (head[:4] in (b"RIFF", b"RF64") and head[8:] == b"WAVE") or path.suffix.lower() == ".wav":

@@ -12,6 +12,8 @@ from stapes.samples import Samples
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _UNKNOWN_SIZE: Final = 0xFFFFFFFF
+_LONGEST_HEADER: Final = 1 << 10
+"""Bytes of a chunk that are kept; what is longer is no format, and is skipped."""
 _NAMES: Final = {2: "Microsoft ADPCM", 6: "A-law", 7: "mu-law", 17: "IMA ADPCM", 80: "MPEG", 85: "MP3"}
 
 
@@ -55,6 +57,7 @@ def read_header(file: BinaryIO, name: str) -> tuple[WavFormat, int | None]:
     riff_end = struct.unpack("<I", head[4:8])[0] + 8
     at = 12
     found: WavFormat | None = None
+    long_size: int | None = None
     while True:
         chunk = file.read(8)
         if len(chunk) < 8:
@@ -67,15 +70,25 @@ def read_header(file: BinaryIO, name: str) -> tuple[WavFormat, int | None]:
                 raise SourceError(f"{name} has no 'fmt' chunk before its samples")
             # A recorder fills in the lengths at its end. Where it never came to that both are still 0.
             unfinished = size == 0 and riff_end <= at
-            return found, None if size == _UNKNOWN_SIZE or unfinished else size
-        content = file.read(size + size % 2) if size < 1 << 24 else b""
-        if len(content) < size:
-            raise SourceError(
-                f"{name} is cut short: {size} bytes of {kind!r} promised, {len(content)} are there"
-            )
-        at += len(content)
+            return found, long_size if size == _UNKNOWN_SIZE else None if unfinished else size
+        content, there = _chunk(file, size)
+        if there < size:
+            raise SourceError(f"{name} is cut short: {size} bytes of {kind!r} promised, {there} are there")
+        at += there
         if kind == b"fmt ":
             found = _format(content, name)
+        elif kind == b"ds64" and size >= 16:
+            long_size = struct.unpack("<Q", content[8:16])[0]  # RF64: more than 4 GiB
+
+
+def _chunk(file: BinaryIO, size: int) -> tuple[bytes, int]:
+    """The first bytes of a chunk's content, and how many there were in all, with the padding."""
+    content = b""
+    left = size + size % 2
+    while left and (raw := file.read(min(left, 1 << 16))):
+        content += raw[: _LONGEST_HEADER - len(content)]
+        left -= len(raw)
+    return content, size + size % 2 - left
 
 
 def _format(content: bytes, name: str) -> WavFormat:
@@ -89,8 +102,10 @@ def _format(content: bytes, name: str) -> WavFormat:
             f"{name} is compressed ({_NAMES.get(code, f'format {code}')}): only PCM and float are read"
         )
     floating = code == _FLOAT
-    # A sample sits in whole bytes, at the top: 20 bits in 24, say.
-    bits = align * 8 // channels if channels and align % channels == 0 else bits
+    # A sample sits in whole bytes, at the top: 20 bits in 24, or 24 in 32 where the alignment says so.
+    bits = -(-bits // 8) * 8
+    if channels and align == 4 * channels and bits == 24:
+        bits = 32
     if bits not in ((32, 64) if floating else (8, 16, 24, 32)):
         kind = "floating point" if floating else "PCM"
         raise SourceError(f"{name} has {bits} bits a sample, which are not read for {kind}")

@@ -149,6 +149,47 @@ def test_headers_that_lie(tmp_path: Path, data: bytes) -> None:
     np.testing.assert_array_equal(read(_write(tmp_path, data))[0], WHOLE16)
 
 
+@pytest.mark.parametrize("align", [0, 1, 3, 255])
+def test_a_wrong_block_align_is_not_believed(tmp_path: Path, align: int) -> None:
+    header = bytearray(fmt())
+    header[20:22] = struct.pack("<H", align)
+    path = _write(tmp_path, riff(bytes(header), chunk(b"data", PCM16)))
+    np.testing.assert_array_equal(read(path)[0], WHOLE16)
+
+
+def test_24_bits_in_32(tmp_path: Path) -> None:
+    header = bytearray(fmt(bits=32))
+    header[22:24] = struct.pack("<H", 24)
+    path = _write(tmp_path, riff(bytes(header), chunk(b"data", encode(SIGNAL, 32, False))))
+    np.testing.assert_allclose(read(path)[0], SIGNAL, rtol=0, atol=2**-25)
+
+
+def test_a_long_chunk_before_the_samples_is_skipped(tmp_path: Path) -> None:
+    data = riff(fmt(), chunk(b"id3 ", bytes((1 << 24) + 1)), chunk(b"data", PCM16))
+    np.testing.assert_array_equal(read(_write(tmp_path, data))[0], WHOLE16)
+
+
+def test_more_than_4_gigabytes(tmp_path: Path) -> None:
+    """RF64: the true length stands in a chunk of its own, and what follows the samples is no sound."""
+    sizes = chunk(b"ds64", struct.pack("<QQQI", 0, len(PCM16), 0, 0))
+    data = chunk(b"data", PCM16, size=0xFFFFFFFF)
+    path = _write(
+        tmp_path, riff(sizes, fmt(), data, chunk(b"LIST", b"z" * 500), size=0xFFFFFFFF, kind=b"RF64")
+    )
+    np.testing.assert_array_equal(read(path)[0], WHOLE16)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_wav_file_through_a_named_pipe(tmp_path: Path) -> None:
+    """As `stapes run <(command)` gives one: it can be read once and has no suffix."""
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    thread = threading.Thread(target=path.write_bytes, args=(riff(fmt(), chunk(b"data", PCM16)),))
+    thread.start()
+    np.testing.assert_array_equal(read(path)[0], WHOLE16)
+    thread.join()
+
+
 def test_no_samples(tmp_path: Path) -> None:
     for data in (
         riff(fmt(), chunk(b"data", b"")),

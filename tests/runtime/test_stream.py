@@ -341,6 +341,11 @@ def test_wider_floats_are_rounded(tiny: Tiny) -> None:
     assert feed_in(stream, words().astype(np.float64), []) == events  # type: ignore[arg-type]
 
 
+def test_what_float32_cannot_hold_is_lost(tiny: Tiny) -> None:
+    stream = Stream(tiny("stateful"))
+    assert stream.feed(np.array([0, -1e300, 0])) == [AudioLost(at=1, samples=1, reason="not finite")]  # type: ignore[arg-type]
+
+
 def test_loud_audio_is_audio(tiny: Tiny) -> None:
     stream = Stream(tiny("stateful"))
     stream.feed(low(0.5) * np.float32(10))
