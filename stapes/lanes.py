@@ -7,19 +7,10 @@ from stapes.events import Event
 from stapes.fbank import fbank, frame_count
 from stapes.model import Model
 from stapes.samples import Frames
-from stapes.spec import ModelSpec, SpecError
-from stapes.tasks import TASKS, Decoder
+from stapes.tasks import task_of
 
 Found = tuple[int, int, Event]
 """Samples of the stream that settled an event, the model's place in the order, the event."""
-
-
-def _decoder(spec: ModelSpec) -> Decoder:
-    if spec.task not in TASKS:
-        raise SpecError(
-            f"{spec.name}: unknown task {spec.task!r}; this stapes knows {', '.join(sorted(TASKS))}"
-        )
-    return TASKS[spec.task].decoder(spec)
 
 
 class WindowLane:
@@ -45,7 +36,7 @@ class WindowLane:
     def reset(self) -> None:
         """Back to the start of a stream."""
         self.model.reset()
-        self._decoder = _decoder(self.model.spec)
+        self._decoder = task_of(self.model.spec).decoder(self.model.spec)
         self._buffer[: self._take] = self._silence
         self._filled = self._take
         self._due = self._hop
@@ -115,7 +106,7 @@ class SegmentLane:
     def reset(self) -> None:
         """Back to the start of a stream."""
         self.model.reset()
-        self._decoder = _decoder(self.model.spec)
+        self._decoder = task_of(self.model.spec).decoder(self.model.spec)
         self._frames = np.empty((0, self._features.mels), np.float32)
         self._first = 0
         """Number of the first of `_frames`."""

@@ -126,7 +126,7 @@ def timeline(
 
     Args:
         path: where to; the suffix says the format (.png, .svg, .pdf).
-        samples: (samples,) in [-1, 1].
+        samples: (samples,) in [-1, 1]; what is not finite is drawn as silence.
         sample_rate: of `samples`, Hz.
         events: what was found, as `Stream.feed` gave it.
         tracks: one panel each.
@@ -136,6 +136,7 @@ def timeline(
         ModuleNotFoundError: matplotlib is not installed; the message names the cure.
     """
     figure_class = import_matplotlib()
+    samples = np.nan_to_num(samples, posinf=0.0, neginf=0.0)
     duration = max(len(samples) / sample_rate, 0.1)
     figure = figure_class(
         figsize=(min(max(10.0, 1.1 * duration), 24.0), 2.9 + 2.1 * len(tracks)), layout="constrained"

@@ -5,6 +5,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from stapes.cli import bench, doctor, info, listen, run, score, serve
 from stapes.cli.output import complain
@@ -26,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, 1 for an error told in a sentence on stderr, 2 for wrong usage.
     """
+    # A daemon may have neither; print to None would take stdout in stderr's place.
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - as long as the process
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     for out in (sys.stdout, sys.stderr):
         if isinstance(out, io.TextIOWrapper):
             # JSON is UTF-8 whatever the locale says. A byte of a file's name that is not UTF-8 comes as

@@ -47,11 +47,13 @@ def _field(key: str, value: object) -> str:
     return f"{key}={value}" if key != "reason" else f"({value})"
 
 
-def complain(error: Exception) -> None:
-    """An error as one sentence on stderr."""
+def complain(error: Exception, file: str | None = None) -> None:
+    """An error as one sentence on stderr, which names the file that it is about."""
     words = str(error)
     if isinstance(error, OSError) and error.strerror and error.filename:
         words = f"{error.filename}: {error.strerror}"
+    elif file is not None and file not in words:
+        words = f"{file}: {words}"
     print(f"stapes: {words}", file=sys.stderr, flush=True)
 
 

@@ -12,7 +12,7 @@ from stapes.cli.output import Commands, complain, event_json, event_text, names
 from stapes.events import Event
 from stapes.model import Model
 from stapes.samples import Samples
-from stapes.sources import Lost, PcmSource, Source, open_source
+from stapes.sources import Lost, PcmSource, Source, SourceError, open_source
 
 
 def add_to(commands: Commands) -> None:
@@ -38,6 +38,8 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Each file by itself; exit status 1 if one could not be read."""
     if args.plot and len(args.files) > 1:
         parser.error("--plot draws one FILE")
+    if args.files.count("-") > 1:
+        parser.error("- can be named once")
     if args.plot and not args.plot.parent.is_dir():
         raise NotADirectoryError(f"there is no folder {args.plot.parent} for --plot")
     models = [Model.load(name) for name in args.models]
@@ -46,7 +48,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         if len(args.files) > 1 and not args.json:
             print(f"{file}:", flush=True)
         try:
-            source = PcmSource(sys.stdin.buffer, args.rate) if file == "-" else open_source(file)
+            source = _stdin(args.rate) if file == "-" else open_source(file)
             if args.plot:
                 _run_and_draw(args, source, models)
             else:
@@ -55,9 +57,15 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         except BrokenPipeError:
             raise
         except (OSError, ValueError) as error:
-            complain(error)
+            complain(error, "standard input" if file == "-" else file)
             status = 1
     return status
+
+
+def _stdin(rate: int) -> PcmSource:
+    if sys.stdin is None:
+        raise SourceError("standard input is closed")
+    return PcmSource(sys.stdin.buffer, rate)
 
 
 def _print(event: Event, file: str, *, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from stapes.cli.output import Commands, complain, print_json
 from stapes.model import Model
 from stapes.scoring import score
 from stapes.sources import read
-from stapes.tasks import TASKS
+from stapes.tasks import task_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,8 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if bool(args.files) == bool(args.manifest):
         parser.error("name FILEs or a --manifest, one of the two")
     model = Model.load(args.model)
-    task = TASKS[model.spec.task]
+    task = task_of(model.spec)
+    task.decoder(model.spec)  # wrong params are told once, not for each clip
     clips = (
         list(_manifest(args.manifest, task.truth)) if args.manifest else [_Clip(Path(f)) for f in args.files]
     )
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             result = task.clip(score(model, samples, rate), model.spec)
             spent += time.perf_counter() - start
         except (OSError, ValueError) as error:
-            complain(error)
+            complain(error, str(clip.file))
             failed += 1
             continue
         audio += len(samples) / rate

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from stapes.events import Event
-from stapes.spec import ModelSpec, Scores
+from stapes.spec import ModelSpec, Scores, SpecError
 from stapes.tasks import kws
 
 
@@ -47,3 +47,16 @@ TASKS: Final[dict[str, Task]] = {
     "kws": Task(truth="label", decoder=kws.KeywordDecoder, clip=kws.clip, metrics=kws.metrics),
 }
 """By the name that a model file gives as its task."""
+
+
+def task_of(spec: ModelSpec) -> Task:
+    """The task of a model.
+
+    Raises:
+        SpecError: one that this stapes does not know.
+    """
+    if spec.task not in TASKS:
+        raise SpecError(
+            f"{spec.name}: unknown task {spec.task!r}; this stapes knows {', '.join(sorted(TASKS))}"
+        )
+    return TASKS[spec.task]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import pytest
 import stapes
 from tests.cli.conftest import Cli
 from tests.cli.sounds import LABELS, sound, write_samples, write_wav
+from tests.tools.riff import chunk, fmt, riff
+from tests.tools.tiny_onnx import spec, write
 
 
 def rows(text: str) -> list[dict[str, Any]]:
@@ -91,6 +94,62 @@ def test_one_bad_file_does_not_stop_the_others(cli: Cli, model: Path, wav: Path,
     fails(done, "missing.wav: No such file or directory")
     assert "text.wav is no WAV file" in done.stderr
     fails(cli("score", model, "missing.wav"), "missing.wav: No such file")
+
+
+def test_errors_name_the_file(cli: Cli, model: Path, tmp_path: Path) -> None:
+    """Whatever is wrong: with several files one has to know which."""
+    sounds = {"rate": np.zeros(100, np.int16), "nan": np.full(100, np.nan), "loud": np.full(100, 6_000.0)}
+    for name, samples in sounds.items():
+        path = tmp_path / f"{name}.wav"
+        if name == "rate":
+            write_samples(path, samples.astype(np.int16), 16_001)
+        else:
+            path.write_bytes(riff(fmt(3, bits=32), chunk(b"data", samples.astype("<f4").tobytes())))
+        if name != "nan":
+            fails(cli("run", path, "--models", model), f"{path}: ")
+        fails(cli("score", model, path), f"{path}: ")
+
+
+def test_closed_standard_streams(cli: Cli, model: Path, wav: Path) -> None:
+    """A daemon has none of them: no traceback."""
+
+    def closing(which: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "stapes.cli", *map(str, arguments)]
+        return subprocess.run(
+            ["sh", "-c", f'exec "$@" {which}&-', "sh", *command], capture_output=True, text=True, check=False
+        )
+
+    fails(closing("<", "run", "-", "--models", model), "standard input is closed")
+    assert closing(">", "run", wav, "--models", model, "--json").returncode == 0
+    assert closing("2>", "run", "missing.wav", "--models", model).returncode == 1
+    fails(cli("run", "-", "-", "--models", model, input=""), "- can be named once", 2)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_told(model: Path, wav: Path) -> None:
+    command = [sys.executable, "-m", "stapes.cli", "run", str(wav), "--models", str(model), "--json"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "No space left" in done.stderr
+
+
+def test_run_of_a_wav_file_on_a_pipe(model: Path, wav: Path) -> None:
+    command = f"cat {wav} | {sys.executable} -m stapes.cli run /dev/stdin --models {model} --json"
+    piped = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert [row["label"] for row in rows(piped.stdout)] == list(LABELS), piped.stderr
+
+
+def test_plot_without_matplotlib(model: Path, wav: Path, tmp_path: Path) -> None:
+    code = f"""
+import sys
+sys.modules["matplotlib"] = sys.modules["matplotlib.figure"] = None
+from stapes.cli import main
+sys.exit(main(["run", {str(wav)!r}, "--models", {str(model)!r}, "--plot", {str(tmp_path / "x.png")!r}]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    fails(done, "pip install 'stapes[plot]'")
+    assert done.stdout == ""
 
 
 def test_strange_names(cli: Cli, model: Path, wav: Path, tmp_path: Path) -> None:
@@ -205,6 +264,16 @@ def test_bad_manifests(cli: Cli, model: Path, wav: Path, tmp_path: Path, line: s
         assert rows(done.stdout)[-1]["summary"]["failed"] == 1
     else:
         assert done.stdout == ""
+
+
+def test_models_that_no_task_here_knows(cli: Cli, tmp_path: Path, wav: Path) -> None:
+    cooking = write(tmp_path, spec("stateful", task="cooking", name="cook"))
+    burnt = write(tmp_path, replace(spec("stateful"), params={}, name="burnt"))
+    for path, words in ((cooking, "unknown task 'cooking'"), (burnt, "'params.thresholds' is missing")):
+        fails(cli("run", wav, "--models", path), words)
+        done = cli("score", path, wav, wav)
+        fails(done, words)
+        assert done.stderr.count("\n") == 1
 
 
 def test_score_wants_one_kind_of_input(cli: Cli, model: Path, wav: Path) -> None:

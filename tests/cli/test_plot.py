@@ -59,6 +59,15 @@ def test_any_length(tmp_path: Path, length: int) -> None:
     assert path.read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_not_finite_are_drawn_as_silence(tmp_path: Path, bad: float) -> None:
+    samples = sound(16_000).astype(np.float32) / np.float32(32768)
+    samples[1_000:2_000] = bad
+    path = tmp_path / "timeline.png"
+    timeline(path, samples, 16_000, [AudioLost(at=1_000, samples=1_000, reason="not finite")])
+    assert path.read_bytes()[:4] == b"\x89PNG"
+
+
 @pytest.mark.parametrize("mode", ["sliding", "stateful"])
 @pytest.mark.parametrize("rate", [16_000, 44_100])
 def test_scores_are_those_of_the_events(tmp_path: Path, mode: WindowMode, rate: int) -> None:
