@@ -1,6 +1,5 @@
 """Fixtures of the command-line tests."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 
 from tests.cli.sounds import write_wav
 from tests.cli.virtual_microphone import VirtualMicrophone
+from tests.tools import needs
 from tests.tools.tiny_onnx import spec, write
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -61,10 +61,7 @@ def microphone(
         missing.append("sounddevice")
     if missing:
         packages = "libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins"
-        reason = f"needs {', '.join(missing)} (apt-get install {packages}; pip install sounddevice)"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        needs.missing(f"needs {', '.join(missing)} (apt-get install {packages}; pip install sounddevice)")
     virtual = VirtualMicrophone(tmp_path_factory.mktemp("pulse"), rate=getattr(request, "param", 16_000))
     yield virtual
     virtual.kill()

@@ -17,6 +17,7 @@ import pytest
 import stapes
 from tests.cli.conftest import Cli
 from tests.cli.sounds import LABELS, sound, write_samples, write_wav
+from tests.tools import needs
 from tests.tools.riff import chunk, fmt, riff
 from tests.tools.tiny_onnx import spec, write
 
@@ -76,7 +77,7 @@ def test_events_of_a_pipe_come_at_once(model: Path) -> None:
 
 
 def test_run_draws(cli: Cli, both: tuple[Path, Path], wav: Path, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
+    needs.package("matplotlib", "draw")
     picture = tmp_path / "out.png"
     done = cli("run", wav, "--models", ",".join(map(str, both)), "--json", "--plot", picture)
     plain = cli("run", wav, "--models", ",".join(map(str, both)), "--json")

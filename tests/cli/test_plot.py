@@ -11,9 +11,14 @@ from stapes.events import AudioLost, DialectGuessed, KeywordSpotted, SpeechEnded
 from stapes.plot import Track, timeline, track
 from stapes.spec import WindowMode
 from tests.cli.sounds import LABELS, sound
+from tests.tools import needs
 from tests.tools.tiny_onnx import spec, write
 
-pytest.importorskip("matplotlib")
+
+@pytest.fixture(autouse=True)
+def _matplotlib() -> None:
+    needs.package("matplotlib", "draw")
+
 
 EVENTS = [
     SpeechStarted(at=100),

@@ -1,7 +1,6 @@
 """What every model keeps to, bundled or tiny, whatever its task: a new one is tested here by being there."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from stapes.scoring import score
 from stapes.spec import ModelSpec
 from stapes.stream import Stream, load
 from stapes.tasks import TASKS
-from tests.tools import tiny_onnx
+from tests.tools import needs, tiny_onnx
 from tests.tools.signals import cuttings, every, feed_in, words
 
 TINY = ("tiny-sliding", "tiny-stateful", "tiny-segment")
@@ -46,16 +45,13 @@ def _sound() -> Samples:
 def test_every_task_has_a_bundled_model(task: str) -> None:
     tasks = {onnxfile.read_spec(Model.load(name).path).task for name in bundled_models()}
     if task not in tasks:
-        reason = f"no bundled model for the task {task!r}"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        needs.missing(f"no bundled model for the task {task!r}")
 
 
 @pytest.mark.parametrize("name", bundled_models() or [None])
 def test_bundled_files_are_whole_and_say_what_they_are(name: str | None) -> None:
     if name is None:
-        pytest.skip("no model is bundled")
+        needs.missing("no model is bundled")
     model = Model.load(name)
     assert len(onnxfile.verify(model.path)) == 64
     assert model.spec.name == name

@@ -11,6 +11,7 @@ from stapes.samples import Samples
 from stapes.spec import WindowMode
 from stapes.stream import Stream
 from tests.runtime.conftest import Tiny
+from tests.tools import needs
 from tests.tools.signals import every, feed_in, high, low, quiet, words
 
 RATE = 16_000
@@ -80,7 +81,7 @@ def test_a_huge_block_needs_little_memory(tiny: Tiny) -> None:
 @pytest.mark.parametrize("name", bundled_models() or [None])
 def test_an_hour_of_a_bundled_model(name: str | None) -> None:
     if name is None:
-        pytest.skip("no model is bundled")
+        needs.missing("no model is bundled")
     heard, grown = _hour(Stream(Model.load(name)), _minute(), RATE // 10)
     assert heard[2:] == [heard[1]] * 58
     assert grown < 1_000_000

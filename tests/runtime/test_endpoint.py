@@ -14,6 +14,7 @@ from stapes.resample import resample
 from stapes.samples import Samples
 from stapes.sources import read
 from stapes.spec import FbankSpec
+from tests.tools import needs
 from tests.tools.signals import cuttings, low, quiet, words
 
 RATE = 16_000
@@ -86,7 +87,7 @@ def test_noise_that_sets_in_becomes_the_floor() -> None:
 @pytest.mark.parametrize("gain", [1, 0.1])
 def test_real_speech(shared_data: Path, gain: float, noise: float) -> None:
     """Utterances 2 s apart: 95 % of the energy of each lies in segments, and hardly any silence."""
-    pytest.importorskip("soundfile", reason="the recordings are Opus")
+    needs.package("soundfile", "the recordings are Opus")
     folder = shared_data / "librispeech"
     lines = (folder / "manifest.jsonl").read_text().splitlines()[::42]
     parts = [np.zeros(RATE, np.float32)]
@@ -115,7 +116,7 @@ def test_real_speech(shared_data: Path, gain: float, noise: float) -> None:
 @pytest.mark.parametrize("label", ["rain", "helicopter"])
 def test_real_noise_does_not_flood(shared_data: Path, label: str) -> None:
     """Twelve recordings of steady noise one after the other: at most one start each."""
-    pytest.importorskip("soundfile", reason="the recordings are FLAC and Opus")
+    needs.package("soundfile", "the recordings are FLAC and Opus")
     folder = shared_data / "noise"
     rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
     clips = [resample(*read(folder / row["audio"]), RATE) for row in rows if row["label"] == label][:12]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from stapes.fbank import FbankStream, fbank, frame_count, mel_weights
 from stapes.samples import Frames, Samples
 from stapes.spec import FbankSpec
+from tests.tools import needs
 
 MEAN, LARGEST = 1e-4, 5e-2
 LENGTHS = [0, 1, 399, 400, 401, 559, 560, 16_000, 16_001, 23_457]
@@ -49,7 +50,7 @@ def close(ours: Frames, theirs: Frames) -> None:
 
 
 def kaldi(x: Samples, spec: FbankSpec) -> Frames:
-    knf = pytest.importorskip("kaldi_native_fbank", reason="needs kaldi-native-fbank to compare with")
+    knf = needs.package("kaldi_native_fbank", "compare with")
     options = knf.FbankOptions()
     options.frame_opts.samp_freq = spec.sample_rate
     options.frame_opts.frame_length_ms = spec.frame_ms
@@ -69,8 +70,8 @@ def kaldi(x: Samples, spec: FbankSpec) -> Frames:
 
 
 def torchaudio(x: Samples, spec: FbankSpec) -> Frames:
-    torch = pytest.importorskip("torch", reason="needs torchaudio to compare with")
-    compliance = pytest.importorskip("torchaudio.compliance.kaldi", reason="needs torchaudio to compare with")
+    torch = needs.package("torch", "compare with")
+    compliance = needs.package("torchaudio.compliance.kaldi", "compare with")
     frames = compliance.fbank(
         torch.from_numpy(x[None] * np.float32(spec.scale)),
         sample_frequency=spec.sample_rate,
@@ -137,7 +138,7 @@ def test_equals_oracle(spec: FbankSpec, oracle: type) -> None:
 @pytest.mark.parametrize("oracle", [kaldi, torchaudio])
 @pytest.mark.parametrize("corpus", ["an4", "coffee_orders", "noise"])
 def test_equals_oracle_on_real_audio(corpus: str, oracle: type, spec: FbankSpec, shared_data: Path) -> None:
-    soundfile = pytest.importorskip("soundfile", reason="needs soundfile to read real audio")
+    soundfile = needs.package("soundfile", "read real audio")
     lines = (shared_data / corpus / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
     for line in lines[:: len(lines) // 4]:
         path = shared_data / corpus / json.loads(line)["audio"]

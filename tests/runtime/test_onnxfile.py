@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stapes import onnxfile
 from stapes.model import Model
 from stapes.onnxfile import ModelFileError
-from tests.tools import tiny_onnx
+from tests.tools import needs, tiny_onnx
 from tests.tools.tiny_onnx import message, number
 
 SPEC = tiny_onnx.spec("stateful")
@@ -61,14 +61,14 @@ def test_foreign_metadata_is_kept(tmp_path: Path) -> None:
 
 
 def test_onnx_reads_what_we_stamp(stamped: Path) -> None:
-    onnx = pytest.importorskip("onnx", reason="the oracle for the wire format")
+    onnx = needs.package("onnx", "the oracle for the wire format")
     model = onnx.load(stamped)
     onnx.checker.check_model(model, full_check=True)
     assert {p.key: p.value for p in model.metadata_props} == onnxfile.read_metadata(stamped)
 
 
 def test_stamps_what_onnx_writes(tmp_path: Path) -> None:
-    onnx = pytest.importorskip("onnx", reason="the oracle for the wire format")
+    onnx = needs.package("onnx", "the oracle for the wire format")
     model = onnx.load_from_string(tiny_onnx.build(SPEC))
     onnx.helper.set_model_props(model, {"stapes_sha256": "short", "k": "v" * 300})
     path = _write(tmp_path, model.SerializeToString())

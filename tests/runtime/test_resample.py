@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from stapes.resample import Resampler, low_pass, output_count, resample
 from stapes.samples import Samples
+from tests.tools import needs
 
 RATES = [8_000, 11_025, 22_050, 24_000, 32_000, 44_100, 48_000]
 PAIRS = [
@@ -47,7 +48,7 @@ def inner(x: NDArray[np.floating], rate: int) -> NDArray[np.floating]:
 
 @pytest.mark.parametrize(("source", "target"), PAIRS)
 def test_equals_scipy_with_the_same_filter(source: int, target: int) -> None:
-    signal = pytest.importorskip("scipy.signal", reason="needs scipy to compare with")
+    signal = needs.package("scipy.signal", "compare with")
     divisor = np.gcd(source, target)
     up, down = target // divisor, source // divisor
     for n in (0, 1, 2, 15, 16, 17, 441, 12_345):
@@ -82,7 +83,7 @@ def test_stop_band_is_silent(source: int) -> None:
 
 @pytest.mark.parametrize(("source", "target"), PAIRS)
 def test_filter_meets_its_bands(source: int, target: int) -> None:
-    signal = pytest.importorskip("scipy.signal", reason="needs scipy to measure the filter")
+    signal = needs.package("scipy.signal", "measure the filter")
     divisor = np.gcd(source, target)
     up, down = target // divisor, source // divisor
     taps = low_pass(up, down)
@@ -96,7 +97,7 @@ def test_filter_meets_its_bands(source: int, target: int) -> None:
 @pytest.mark.parametrize("source", RATES)
 def test_equals_soxr_in_the_pass_band(source: int) -> None:
     """soxr's "HQ" on noise without frequencies above 85 % of the lower Nyquist: the filters differ there."""
-    soxr = pytest.importorskip("soxr", reason="needs soxr to compare with")
+    soxr = needs.package("soxr", "compare with")
     spectrum = np.fft.rfft(noise(source))
     spectrum[int(0.85 * min(source, 16_000) / 2) :] = 0
     x = np.fft.irfft(spectrum, source).astype(np.float32)
@@ -108,8 +109,8 @@ def test_equals_soxr_in_the_pass_band(source: int) -> None:
 
 @pytest.mark.parametrize("rate", [8_000, 44_100, 48_000])
 def test_speech_there_and_back_is_the_same_speech(rate: int, shared_data: Path) -> None:
-    soundfile = pytest.importorskip("soundfile", reason="needs soundfile to read real audio")
-    soxr = pytest.importorskip("soxr", reason="needs soxr to compare with")
+    soundfile = needs.package("soundfile", "read real audio")
+    soxr = needs.package("soxr", "compare with")
     line = (shared_data / "an4" / "manifest.jsonl").read_text(encoding="utf-8").splitlines()[0]
     x, read = soundfile.read(shared_data / "an4" / json.loads(line)["audio"], dtype="float32")
     assert read == 16_000

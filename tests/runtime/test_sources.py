@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from stapes.samples import Samples
 from stapes.sources import ArraySource, FileSource, PcmSource, SourceError, WavSource, open_source, read
+from tests.tools import needs
 from tests.tools.riff import chunk, fmt, riff
 from tests.tools.signals import words
 
@@ -64,7 +65,7 @@ def test_every_format(tmp_path: Path, bits: int, floating: bool, extensible: boo
 
 @pytest.mark.parametrize("bits", [16, 24, 32])
 def test_against_soundfile(tmp_path: Path, bits: int) -> None:
-    soundfile = pytest.importorskip("soundfile", reason="the oracle")
+    soundfile = needs.package("soundfile", "the oracle")
     stereo = np.stack([SIGNAL, SIGNAL[::-1]], axis=1)
     path = tmp_path / "x.wav"
     soundfile.write(path, stereo, 44_100, subtype=f"PCM_{bits}")
@@ -234,7 +235,7 @@ def test_missing_files() -> None:
 
 
 def test_flac_and_ogg(tmp_path: Path) -> None:
-    soundfile = pytest.importorskip("soundfile", reason="the optional reader")
+    soundfile = needs.package("soundfile", "the optional reader")
     stereo = np.stack([SIGNAL, SIGNAL], axis=1)
     for name in ("x.flac", "x.ogg", "wav-inside.flac"):
         path = tmp_path / name
