@@ -28,7 +28,7 @@ unit: $(DEV)/ready
 
 # The device's promise: numpy and onnxruntime are enough.
 runtime: $(BARE)/ready
-	$(BARE)/bin/python -P -m pytest -q tests/contract tests/runtime -p no:cacheprovider
+	STAPES_BARE=1 $(BARE)/bin/python -P -m pytest -q tests/contract tests/runtime -p no:cacheprovider
 
 $(DEV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(DEV)
