@@ -3,7 +3,6 @@
 import hashlib
 import json
 import multiprocessing
-import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -16,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from kws.clips import KEYWORDS, Clip, Split, class_of, gather, read_folder
+from kws.clips import Clip, Split, class_of, gather, read_folder
+from kws.speech import recordings
 from stapes.fbank import fbank
 from stapes.spec import FbankSpec
 from training.atomic import replacing
@@ -28,7 +28,6 @@ CLIP_SECONDS = 1
 LEAD_FRAMES = 1
 """Silent frames put around a clip to fill a whole window: 98 frames of one second in 100."""
 WINDOW_FRAMES = 100
-_WORDS = re.compile(r"[a-z']+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +133,11 @@ def running_speech(folder: Path) -> list[Clip]:
     A keyword in the manifest's "label" or "text" drops the clip: `_unknown_` would teach the network
     to miss it.
     """
-    kept = []
-    for line in (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        said = set(_WORDS.findall(f"{row.get('text', '')} {row.get('label', '')}".lower()))
-        if row["split"] != "train" or said & set(KEYWORDS) or row.get("language") == "en":
-            continue
-        speaker = str(row.get("speaker", row.get("recording", row["audio"])))
-        kept.append(Clip(folder / row["audio"], "", "train", speaker, float(row["duration"])))
-    return kept
+    return [
+        clip
+        for clip, said, row in recordings(folder)
+        if clip.split == "train" and not said and row.get("language") != "en"
+    ]
 
 
 def is_reserved(clip: Clip) -> bool:
