@@ -1,0 +1,1 @@
+"""Speech to text: networks, data, training and search. The device never imports this package."""

@@ -1,0 +1,1 @@
+"""Students of self-supervised and other large speech encoders, with cheap front ends."""
