@@ -1,6 +1,9 @@
 """Simulated rooms: impulse responses by the image-source method, and their application to batches."""
 
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import pyroomacoustics
@@ -8,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
+
+from training.atomic import replacing
 
 LEAD = 16
 """Samples kept before the direct sound: the tail of its fractional-delay filter."""
@@ -54,6 +59,17 @@ def room_responses(spec: RoomSpec, progress: bool = False) -> NDArray[np.float32
         response = _response(spec, rng)[: pool.shape[1]]
         row[: len(response)] = response / np.linalg.norm(response)
     return pool
+
+
+def room_file(cache: Path, spec: RoomSpec) -> Path:
+    """The .npy file of `room_responses` in a cache folder, made on the first call."""
+    digest = hashlib.sha256(json.dumps(asdict(spec)).encode()).hexdigest()[:16]
+    path = cache / f"rooms-{digest}.npy"
+    if not path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as draft, draft.open("wb") as file:
+            np.save(file, room_responses(spec, progress=True))
+    return path
 
 
 def reverberate(waves: Tensor, responses: Tensor) -> Tensor:
