@@ -12,7 +12,7 @@ from stapes.cli.output import Commands, complain, print_json
 from stapes.model import Model
 from stapes.scoring import score
 from stapes.sources import read
-from stapes.tasks import task_of
+from stapes.tasks import Task, task_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     model = Model.load(args.model)
     task = task_of(model.spec)
     task.decoder(model.spec)  # wrong params are told once, not for each clip
-    clips = (
-        list(_manifest(args.manifest, task.truth)) if args.manifest else [_Clip(Path(f)) for f in args.files]
-    )
+    clips = list(_manifest(args.manifest, task)) if args.manifest else [_Clip(Path(f)) for f in args.files]
     results: list[dict[str, Any]] = []
     truths: list[str] = []
     audio = spent = 0.0
@@ -75,7 +73,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     return 1 if failed else 0
 
 
-def _manifest(path: Path, truth: str) -> Iterator[_Clip]:
+def _manifest(path: Path, task: Task) -> Iterator[_Clip]:
     """The clips of a manifest, each line checked before anything is scored."""
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
@@ -85,10 +83,13 @@ def _manifest(path: Path, truth: str) -> Iterator[_Clip]:
                 row = json.loads(line)
             except ValueError as error:
                 raise ValueError(f"{path}, line {number}: not JSON: {error}") from None
-            for key in ("audio", truth):
-                if not isinstance(row, dict) or not isinstance(row.get(key), str):
-                    raise ValueError(f"{path}, line {number}: wants an object with {key!r}, a string")
-            yield _Clip(path.parent / row["audio"], row[truth])
+            if not isinstance(row, dict) or not isinstance(row.get("audio"), str):
+                raise ValueError(f"{path}, line {number}: wants an object with 'audio', a string")
+            truth = task.answer(row)
+            if truth is None:
+                keys = " or ".join(map(repr, task.truth))
+                raise ValueError(f"{path}, line {number}: wants an object with {keys}, a string")
+            yield _Clip(path.parent / row["audio"], truth)
 
 
 def _print_clip(clip: _Clip, result: dict[str, Any], *, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 from stapes.events import Event
 from stapes.spec import ModelSpec, Scores, SpecError
-from stapes.tasks import kws
+from stapes.tasks import dialect_id, kws
 
 
 class Decoder(Protocol):
@@ -33,8 +33,8 @@ class Decoder(Protocol):
 class Task:
     """What the rest of the package has to know of a task."""
 
-    truth: str
-    """Key of the right answer in a manifest line."""
+    truth: tuple[str, ...]
+    """Keys of the right answer in a manifest line: the first that is there counts."""
     decoder: Callable[[ModelSpec], Decoder]
     """A fresh decoder. Raises SpecError for params that are missing, unknown or out of range."""
     clip: Callable[[Scores, ModelSpec], dict[str, Any]]
@@ -42,9 +42,20 @@ class Task:
     metrics: Callable[[Sequence[Mapping[str, Any]], Sequence[str], ModelSpec], dict[str, Any]]
     """Figures over the results of many clips and their right answers."""
 
+    def answer(self, line: Mapping[str, Any]) -> str | None:
+        """The right answer in a manifest line; None where there is none, or it is no string."""
+        found = next((line[key] for key in self.truth if key in line), None)
+        return found if isinstance(found, str) else None
+
 
 TASKS: Final[dict[str, Task]] = {
-    "kws": Task(truth="label", decoder=kws.KeywordDecoder, clip=kws.clip, metrics=kws.metrics),
+    "dialect_id": Task(
+        truth=("language", "dialect", "accent", "label"),
+        decoder=dialect_id.DialectDecoder,
+        clip=dialect_id.clip,
+        metrics=dialect_id.metrics,
+    ),
+    "kws": Task(truth=("label",), decoder=kws.KeywordDecoder, clip=kws.clip, metrics=kws.metrics),
 }
 """By the name that a model file gives as its task."""
 

@@ -37,7 +37,7 @@ def _clip(scores: Scores, spec: ModelSpec) -> dict[str, Any]:
 @contextmanager
 def registered() -> Iterator[None]:
     """The task "trace" in the registry."""
-    TASKS["trace"] = Task("label", TraceDecoder, _clip, lambda results, *_: {"n": len(results)})
+    TASKS["trace"] = Task(("label",), TraceDecoder, _clip, lambda results, *_: {"n": len(results)})
     try:
         yield
     finally:
