@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import stapes
+from stapes.tasks.dialect_id import DialectParams
 from tests.cli.conftest import Cli
 from tests.cli.sounds import LABELS, sound, write_samples, write_wav
 from tests.tools import needs
@@ -275,6 +276,31 @@ def test_models_that_no_task_here_knows(cli: Cli, tmp_path: Path, wav: Path) -> 
         done = cli("score", path, wav, wav)
         fails(done, words)
         assert done.stderr.count("\n") == 1
+
+
+def test_the_answer_of_a_language_goes_by_several_keys(cli: Cli, wav: Path, tmp_path: Path) -> None:
+    tongues = replace(
+        spec("stateful", task="dialect_id", name="tongues"),
+        labels=("xx", "yy", "de", "en"),
+        params=asdict(DialectParams(floor=0)),
+    )
+    lines = [
+        {"audio": str(wav), "language": "de", "label": "dog_bark"},
+        {"audio": str(wav), "dialect": "en", "accent": ""},
+        {"audio": str(wav), "accent": "zulu"},
+    ]
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    model = write(tmp_path, tongues)
+    done = cli("score", model, "--manifest", manifest, "--json")
+    assert done.returncode == 0, done.stderr
+    *found, last = rows(done.stdout)
+    assert [row["truth"] for row in found] == ["de", "en", "zulu"]
+    assert {"accuracy", "eer", "cavg", "ece", "rtf"} <= last["summary"].keys()
+    assert last["summary"]["confusion"].keys() == {"de", "en", "unknown"}
+    manifest.write_text(json.dumps({"audio": str(wav), "speaker": "x"}))
+    wanted = "line 1: wants an object with 'language' or 'dialect' or 'accent' or 'label', a string"
+    fails(cli("score", model, "--manifest", manifest), wanted)
 
 
 def test_score_wants_one_kind_of_input(cli: Cli, model: Path, wav: Path) -> None:
