@@ -1,10 +1,13 @@
-"""The exponential moving average of a model's weights."""
+"""Means of a model's weights: over training steps, exponentially, and over its best epochs."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from training.checkpoint import read, save
 
 RUNNING = ("running_mean", "running_var")
 """BatchNorm's buffers: averaged like weights, for they belong to the averaged weights' activations."""
@@ -48,3 +51,32 @@ class Average:
         """Takes up where `state_dict` was called."""
         self.updates = int(state["updates"])
         self.module.load_state_dict(state["module"])
+
+
+def keep(
+    folder: Path, weights: dict[str, Tensor], epoch: int, score: float, most: int
+) -> tuple[bool, dict[str, Tensor]]:
+    """Files an epoch's weights if it is among the best.
+
+    Args:
+        folder: of the files; one call's survivors are the next one's rivals.
+        weights: a state_dict.
+        epoch: names the file; an epoch that a resumed run repeats replaces itself.
+        score: to maximise; of equals the earlier epoch stays.
+        most: files to keep.
+
+    Returns:
+        Whether this epoch is among the best, and the mean of the kept weights (counters: the best epoch's).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    save(folder / f"{epoch}.pt", {"score": score, "model": weights})
+    paths = sorted(folder.glob("*.pt"), key=lambda path: int(path.stem))
+    files = sorted(((read(path), path) for path in paths), key=lambda file: -file[0]["score"])
+    for _, path in files[most:]:
+        path.unlink()
+    best = [file["model"] for file, _ in files[:most]]
+    mean = {
+        name: torch.stack([each[name] for each in best]).mean(0) if value.is_floating_point() else value
+        for name, value in best[0].items()
+    }
+    return epoch in [int(path.stem) for _, path in files[:most]], mean

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from training.atomic import replacing
-from training.average import Average
+from training.average import Average, keep
 from training.checkpoint import generators, random_states, read, refuse_other, restore_random_states, save
 from training.curves import draw
 from training.loopspec import LoopSpec, Loss, Task
@@ -148,7 +148,12 @@ def fit(task: Task, spec: LoopSpec, out_dir: Path | str, resume: bool = True) ->
         history.append(row)
         if fabric.is_global_zero:
             metrics = _metrics(history, task.metric)
-            if metrics.get("best") is row:
+            weights = kept.state_dict()
+            improved = metrics.get("best") is row
+            if "dev" in row and spec.keep_best > 1:
+                score = row["dev"][task.metric]
+                improved, weights = keep(out / "kept", weights, epoch, score, spec.keep_best)
+            if improved:
                 run = {
                     "seed": spec.seed,
                     "epoch": epoch,
@@ -158,8 +163,8 @@ def fit(task: Task, spec: LoopSpec, out_dir: Path | str, resume: bool = True) ->
                 best = {
                     "task": task.name,
                     "recipe": recipe,
-                    "model": kept.state_dict(),
-                    "metrics": row["dev"],
+                    "model": weights,
+                    "metrics": metrics["best"]["dev"],
                 }
                 save(out / "best.pt", best | {"provenance": {**task.provenance, "run": run}})
             with replacing(out / "metrics.json") as draft:

@@ -21,18 +21,27 @@ class LoopSpec:
     """Clips of one step and one process; the task reads it, the loop does not."""
     lr: float = 0.01
     """Peak learning rate; it is not scaled by `devices`."""
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "constant", "noam"] = "cosine"
+    """noam: falls with the root of the step, from the peak at the end of the warm-up."""
     warmup_epochs: float = 1.0
     """Linear rise from zero before the schedule."""
+    warmup_steps: int = 0
+    """The same in optimizer steps, instead of epochs if not 0."""
     optimizer: Literal["sgd", "adamw"] = "adamw"
     momentum: float = 0.9
     """Of SGD (Nesterov); for AdamW its beta1."""
+    beta2: float = 0.999
+    """Of AdamW."""
+    epsilon: float = 1e-8
+    """Of AdamW."""
     weight_decay: float = 0.01
     """On weights only: never on norms, biases or other vectors."""
     clip_norm: float = 5.0
     """Gradients are scaled down to this norm; 0 turns it off."""
     ema_decay: float = 0.999
     """Of the averaged weights that are evaluated and kept; 0 keeps the plain weights."""
+    keep_best: int = 1
+    """best.pt is the mean of the weights of this many best epochs; its figures are the best epoch's own."""
     evaluate_epochs: int = 1
     """Epochs between two evaluations; the last epoch always has one."""
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
@@ -49,10 +58,18 @@ class LoopSpec:
     """Steps between two updates of the progress bar; last.pt may be written there."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "devices", "evaluate_epochs", "log_steps"):
+        for name in ("epochs", "batch", "devices", "evaluate_epochs", "log_steps", "keep_best"):
             if getattr(self, name) < 1:
                 raise RecipeError(f"loop.{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("warmup_epochs", "weight_decay", "clip_norm", "threads", "checkpoint_minutes"):
+        signless = (
+            "warmup_epochs",
+            "warmup_steps",
+            "weight_decay",
+            "clip_norm",
+            "threads",
+            "checkpoint_minutes",
+        )
+        for name in signless:
             if not getattr(self, name) >= 0:
                 raise RecipeError(f"loop.{name} must not be negative, got {getattr(self, name)}")
         for name in ("momentum", "ema_decay"):

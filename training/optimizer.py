@@ -26,15 +26,17 @@ def make_optimizer(module: nn.Module, spec: LoopSpec) -> torch.optim.Optimizer:
     groups = [group for group in groups if group["params"]]
     if spec.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.momentum > 0)
-    return torch.optim.AdamW(groups, lr=spec.lr, betas=(spec.momentum, 0.999))
+    return torch.optim.AdamW(groups, lr=spec.lr, betas=(spec.momentum, spec.beta2), eps=spec.epsilon)
 
 
 def learning_rate(spec: LoopSpec, step: int, steps_per_epoch: int) -> float:
     """The learning rate of optimizer step `step`, counted from 0 over the whole run."""
-    warmup = round(spec.warmup_epochs * steps_per_epoch)
+    warmup = spec.warmup_steps or round(spec.warmup_epochs * steps_per_epoch)
     if step < warmup:
         return spec.lr * (step + 1) / warmup
     if spec.schedule == "constant":
         return spec.lr
+    if spec.schedule == "noam":  # arXiv 1706.03762, equation 3, by its peak
+        return spec.lr * math.sqrt(max(1, warmup) / (step + 1))
     done = (step - warmup) / max(1, spec.epochs * steps_per_epoch - warmup)
     return spec.lr * 0.5 * (1 + math.cos(math.pi * done))
