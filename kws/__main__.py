@@ -1,15 +1,26 @@
-"""`python -m kws`: train a recipe, compare networks, calibrate thresholds, make synthetic clips."""
+"""`python -m kws`: train a recipe, compare networks, calibrate and evaluate a model, mine its mistakes."""
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from kws import calibrate, compare
+from kws import calibrate, compare, evaluate, mine
 from kws.clips import DataError
 from kws.recipe import KwsRecipe
 from kws.task import KwsTask
+from stapes.onnxfile import ModelFileError
+from stapes.spec import SpecError
+from training.audio import AudioError
 from training.loop import fit
 from training.recipe import RecipeError, load
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], str]] = {
+    "compare": compare.run,
+    "calibrate": calibrate.run,
+    "evaluate": evaluate.run,
+    "mine": mine.run,
+}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,6 +40,8 @@ def main(argv: list[str] | None = None) -> int:
         commands.add_parser("compare", help="train several networks by one recipe, several seeds")
     )
     calibrate.add_arguments(commands.add_parser("calibrate", help="thresholds for a rate of false accepts"))
+    evaluate.add_arguments(commands.add_parser("evaluate", help="twelve-class accuracy, false accepts"))
+    mine.add_arguments(commands.add_parser("mine", help="cut out other speech that a model nearly fires in"))
     args = parser.parse_args(argv)
     try:
         if args.command == "train":
@@ -37,11 +50,17 @@ def main(argv: list[str] | None = None) -> int:
             metrics = fit(KwsTask(recipe, args.data, args.cache), recipe.loop, out, resume=not args.anew)
             best = metrics["best"]
             print(f"best dev {metrics['metric']}: {best['dev']}, epoch {best['epoch']}, in {out}")
-        elif args.command == "compare":
-            print(compare.run(args))
         else:
-            print(calibrate.run(args))
-    except (RecipeError, DataError, FileNotFoundError) as error:
+            print(_COMMANDS[args.command](args))
+    except (
+        RecipeError,
+        DataError,
+        AudioError,
+        ModelFileError,
+        SpecError,
+        FloatingPointError,
+        OSError,
+    ) as error:
         print(f"python -m kws: {error}", file=sys.stderr)
         return 1
     return 0

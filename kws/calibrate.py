@@ -8,22 +8,21 @@ tried in a real stream, and made stricter until its events keep to the allowed r
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kws.clips import KEYWORDS, Clip, DataError, read_folder
+from kws.clips import Clip, DataError, keyword_clips
+from kws.conditions import Sound
 from kws.det import draw_det
-from kws.negatives import negatives
+from kws.negatives import other_sound, trained_on
 from kws.operating_point import OperatingPoint, observe
-from kws.peaks import Peaks, Spoken, Tapped, measure
+from kws.peaks import Peaks, Tapped, measure, pooled
 from stapes import onnxfile
 from stapes.model import Model
-from stapes.spec import ModelSpec
 from training.atomic import replacing
 
 LEAST_THRESHOLD = 0.5
@@ -42,16 +41,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["librispeech", "coffee_orders", "an4"],
         metavar="FOLDER",
-        help="other sound to set thresholds by: what training left over of these folders",
+        help="other speech to set thresholds by: what training left over of these folders",
     )
     parser.add_argument("--positives", default="speech_commands", metavar="FOLDER", help="recorded keywords")
     parser.add_argument("--rate", type=float, default=0.5, help="false accepts an hour to allow")
     parser.add_argument(
         "--test-negatives",
         nargs="*",
-        default=["coffee_orders", "an4", "noise"],
+        default=["coffee_orders", "an4"],
         metavar="FOLDER",
-        help="other sound of test parts, to measure with",
+        help="other speech of test parts, to measure with",
+    )
+    parser.add_argument(
+        "--noise",
+        nargs="*",
+        default=["noise"],
+        metavar="FOLDER",
+        help="noise, of which what was not trained on is heard alone and amid speech",
     )
     parser.add_argument("--report", type=Path, help="folder for det.png and calibration.json")
 
@@ -63,29 +69,27 @@ def run(args: argparse.Namespace) -> str:
         DataError: a folder is missing, nothing to measure with is left, or no thresholds keep to the rate.
     """
     model = Tapped.load(args.model)
-    trained = _trained_on(model.spec)
-    positives = args.data / args.positives
-    dev, test = _positives(positives, "dev"), _positives(positives, "test")
-    parts = {folder: list(negatives(args.data, [folder], "train", trained)) for folder in args.negatives}
-    test_parts = {
-        folder: list(negatives(args.data, [folder], "test", trained)) for folder in args.test_negatives
-    }
-    others, test_others = list(chain(*parts.values())), list(chain(*test_parts.values()))
+    trained = trained_on(model.spec)
+    dev, test = (keyword_clips(args.data / args.positives, split) for split in ("dev", "test"))
+    parts, others = other_sound(args.data, args.negatives, args.noise, "train", trained)
+    test_parts, test_others = other_sound(args.data, args.test_negatives, args.noise, "test", trained)
     if not dev or not others:
         raise DataError("the folders hold no dev keywords, or no other sound that was not trained on")
-    peaks = {"calibration": measure(model, dev, others)}
+    calibration = measure(model, dev, others)
+    peaks = {f"calibration, {condition}": part for condition, part in calibration.items()}
     with replacing(args.out) as draft:
         thresholds, point = settle(
-            args.model, draft, peaks["calibration"], args.rate, clips=dev, others=others
+            args.model, draft, pooled(list(calibration.values())), args.rate, clips=dev, others=others
         )
         figures: dict[str, Any] = {
             "thresholds": thresholds,
-            "calibration": {**point.figures(), "hours_by_folder": _hours(parts)},
+            "calibration": {**point.figures(), "hours_by_folder": parts},
         }
         if test and test_others:
             tested = observe(Model.load(draft), test, test_others)
-            figures["test"] = {**tested.figures(), "hours_by_folder": _hours(test_parts)}
-            peaks["test"] = measure(model, test, test_others)
+            figures["test"] = {**tested.figures(), "hours_by_folder": test_parts}
+            measured = measure(model, test, test_others)
+            peaks |= {f"test, {condition}": part for condition, part in measured.items()}
         spec = onnxfile.read_spec(draft)
         provenance = {**spec.provenance, "calibration": figures}
         onnxfile.stamp(args.model, draft, replace(spec, provenance=provenance))
@@ -98,7 +102,7 @@ def run(args: argparse.Namespace) -> str:
 
 
 def settle(
-    source: Path, out: Path, peaks: Peaks, rate: float, *, clips: Sequence[Clip], others: Sequence[Spoken]
+    source: Path, out: Path, peaks: Peaks, rate: float, *, clips: Sequence[Clip], others: Sequence[Sound]
 ) -> tuple[dict[str, float], OperatingPoint]:
     """Writes `source` to `out` with thresholds whose events keep to `rate`, and gives both.
 
@@ -132,22 +136,3 @@ def allot(peaks: Peaks, budget: int) -> dict[str, float] | None:
     above = float(false[budget]) + MARGIN if budget < len(false) else LEAST_THRESHOLD
     threshold = min(max(round(above, 3), LEAST_THRESHOLD), 1.0)
     return None if (false >= threshold).sum() > budget else dict.fromkeys(peaks.false, threshold)
-
-
-def _trained_on(spec: ModelSpec) -> Mapping[str, Any]:
-    """The "data" table of the recipe in a model's provenance."""
-    try:
-        table = spec.provenance["recipe"]["data"]
-    except (KeyError, TypeError):
-        raise DataError(f"{spec.name} does not say what it was trained on (provenance.recipe.data)") from None
-    if not isinstance(table, Mapping):
-        raise DataError(f"{spec.name}: provenance.recipe.data is no table")
-    return table
-
-
-def _positives(folder: Path, split: str) -> list[Clip]:
-    return [clip for clip in read_folder(folder) if clip.split == split and clip.label in KEYWORDS]
-
-
-def _hours(parts: Mapping[str, Sequence[Spoken]]) -> dict[str, float]:
-    return {folder: round(sum(clip.duration for clip, _ in part) / 3600, 3) for folder, part in parts.items()}

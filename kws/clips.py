@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -127,9 +127,10 @@ def gather(main: Path, extra: Sequence[Path] = ()) -> list[Clip]:
     return clips
 
 
-def count(clips: Iterable[Clip]) -> dict[str, int]:
-    """How many clips each of the twelve classes has."""
-    counts = dict.fromkeys(LABELS, 0)
-    for clip in clips:
-        counts[LABELS[class_of(clip.label)]] += 1
-    return counts
+def keyword_clips(folder: Path, split: str) -> list[Clip]:
+    """The clips of keywords in one split of a folder.
+
+    Raises:
+        DataError: there is no such data folder.
+    """
+    return [clip for clip in read_folder(folder) if clip.split == split and clip.label in KEYWORDS]

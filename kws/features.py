@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from kws.clips import Clip, Split, class_of, gather, read_folder
+from kws.noise import training_noise
 from kws.speech import recordings
 from stapes.fbank import fbank
 from stapes.spec import FbankSpec
 from training.atomic import replacing
 from training.audio import read_audio
-from training.rooms import RoomSpec, room_responses
+from training.rooms import RoomSpec, room_file
 from training.variants import VariantSpec, vary
 
 CLIP_SECONDS = 1
@@ -42,6 +43,8 @@ class DataSpec:
     """Speech that holds no keyword, as far as its text says; training only, calibration keeps half of it."""
     noise: tuple[str, ...] = ("noise",)
     """Noise, besides the main folder's own."""
+    reserve_noise: bool = True
+    """Whether calibration and evaluation keep half of the noise (see kws.noise)."""
     variants: int = 4
     """Stored versions of each clip: itself, and others with changed speed, room and codec."""
     rooms: int = 200
@@ -92,12 +95,11 @@ def build_store(data: Path, spec: DataSpec, features: FbankSpec, cache: Path) ->
     """
     clips = gather(data / spec.main, [data / folder for folder in spec.extra])
     words = [clip for clip in clips if clip.split == "train"]
-    noise = [clip for clip in clips if clip.split == "noise"]
-    noise += [clip for folder in spec.noise for clip in read_folder(data / folder) if clip.split == "train"]
+    noise = training_noise(data, (spec.main, *spec.noise), reserve=spec.reserve_noise)
     running = [
         clip for folder in spec.running for clip in running_speech(data / folder) if not is_reserved(clip)
     ]
-    rooms = _rooms(cache, RoomSpec(count=spec.rooms, sample_rate=features.sample_rate, seed=spec.seed))
+    rooms = room_file(cache, RoomSpec(count=spec.rooms, sample_rate=features.sample_rate, seed=spec.seed))
     several = partial(_variants, features=features, count=spec.variants, seed=spec.seed, rooms=rooms)
     whole = partial(_frames, features=features)
     settings = {
@@ -171,17 +173,6 @@ def _variants(
             np.roll(varied, int(rng.integers(-features.hop_samples // 2, features.hop_samples // 2 + 1)))
         )
     return np.stack([fbank(each, features) for each in made]).astype(np.float16)
-
-
-def _rooms(cache: Path, spec: RoomSpec) -> Path:
-    """The file of simulated rooms, made once."""
-    digest = hashlib.sha256(json.dumps(asdict(spec)).encode()).hexdigest()[:16]
-    path = cache / f"rooms-{digest}.npy"
-    if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as draft, draft.open("wb") as file:
-            np.save(file, room_responses(spec, progress=True))
-    return path
 
 
 def _frames(clip: Clip, features: FbankSpec) -> NDArray[np.float16]:

@@ -1,20 +1,24 @@
-"""Speech and noise that should make no keyword fire, with the keywords that its text says all the same."""
+"""What a model was not trained on and should not fire in, save for keywords that the text says."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from kws.clips import DataError
+from kws.conditions import Sound, Spoken, in_conditions
 from kws.features import is_reserved
-from kws.peaks import Spoken
+from kws.noise import held_noise
 from kws.speech import recordings
+from stapes.spec import ModelSpec
 
 
 def negatives(data: Path, folders: Iterable[str], split: str, trained: Mapping[str, Any]) -> Iterator[Spoken]:
     """Clips of `folders` and the keywords in their text or label: what is said cannot be falsely accepted.
 
     Split "train" gives what training left over, and "dev" parts: of folders of running speech the speakers
-    that features.is_reserved keeps back, of noise and word folders that were trained on nothing. Clips
-    without text count as holding no keyword.
+    that features.is_reserved keeps back, of word folders that were trained on
+    nothing. (Noise: see kws.noise.) Clips without text count as holding no keyword.
 
     Args:
         data: the folder that `folders` stand in, each with a manifest.jsonl.
@@ -34,3 +38,51 @@ def negatives(data: Path, folders: Iterable[str], split: str, trained: Mapping[s
             if clip.split == "train" and (folder in used or (folder in running and not is_reserved(clip))):
                 continue
             yield clip, said
+
+
+def other_sound(
+    data: Path,
+    speech: Sequence[str],
+    noise: Sequence[str],
+    part: Literal["train", "test"],
+    trained: Mapping[str, Any],
+) -> tuple[dict[str, float], list[Sound]]:
+    """Speech and noise that a model was not trained on, in all conditions.
+
+    Args:
+        data: the folder that the folders stand in.
+        speech: names of folders of speech.
+        noise: names of folders of noise.
+        part: "test": test parts; "train": what training left over, and dev parts.
+        trained: the recipe's "data" table.
+
+    Returns:
+        Hours of speech by folder, each recording counted once; and the sounds.
+
+    Raises:
+        DataError: a folder is missing, or is named as speech and as noise.
+    """
+    if both := set(speech) & set(noise):
+        raise DataError(f"{', '.join(sorted(both))} is named as speech and as noise")
+    parts: dict[str, list[Spoken]] = {
+        folder: list(negatives(data, [folder], part, trained)) for folder in speech
+    }
+    hours = {
+        folder: round(sum(clip.duration for clip, _ in clips) / 3600, 3) for folder, clips in parts.items()
+    }
+    return hours, in_conditions(list(chain(*parts.values())), held_noise(data, noise, part, trained))
+
+
+def trained_on(spec: ModelSpec) -> Mapping[str, Any]:
+    """The "data" table of the recipe in a model's provenance.
+
+    Raises:
+        DataError: there is none.
+    """
+    try:
+        table = spec.provenance["recipe"]["data"]
+    except (KeyError, TypeError):
+        raise DataError(f"{spec.name} does not say what it was trained on (provenance.recipe.data)") from None
+    if not isinstance(table, Mapping):
+        raise DataError(f"{spec.name}: provenance.recipe.data is no table")
+    return table

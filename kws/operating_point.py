@@ -9,7 +9,8 @@ from scipy.stats import chi2
 from tqdm import tqdm
 
 from kws.clips import Clip
-from kws.peaks import PAUSE_SECONDS, Listening, Samples, Spoken, after_pause
+from kws.conditions import Samples, Sound
+from kws.peaks import PAUSE_SECONDS, Listening, after_pause
 from stapes.events import KeywordSpotted
 from stapes.model import Model
 from training.audio import read_audio
@@ -19,23 +20,16 @@ LATE_SECONDS = 1.0
 
 
 @dataclass(slots=True)
-class OperatingPoint:
-    """Counted events."""
+class Heard:
+    """Other sound of one condition, and what fired in it."""
 
     hours: float = 0.0
-    """Hours of other sound."""
     false: Counter[str] = field(default_factory=Counter)
-    """Events in other sound of each keyword, where the text does not hold it."""
-    keywords: Counter[str] = field(default_factory=Counter)
-    """Recordings of each keyword."""
-    found: Counter[str] = field(default_factory=Counter)
-    """Of these, how many were announced by name, from their start to LATE_SECONDS after their end."""
-    mistaken: Counter[str] = field(default_factory=Counter)
-    """Events in recordings of a keyword that named another one."""
+    """Events of each keyword where the text does not hold it."""
 
     def figures(self) -> dict[str, Any]:
         """As plain values. "at_most" is the upper end of the rate's 90 % interval (Poisson, exact)."""
-        false, keywords = self.false.total(), self.keywords.total()
+        false = self.false.total()
         most = float(chi2.ppf(0.95, 2 * (false + 1))) / 2
         return {
             "hours": round(self.hours, 3),
@@ -43,6 +37,37 @@ class OperatingPoint:
             "false_accepts_per_hour": round(false / self.hours, 3) if self.hours else None,
             "false_accepts_per_hour_at_most": round(most / self.hours, 3) if self.hours else None,
             "false_by_keyword": dict(sorted(self.false.items())),
+        }
+
+
+@dataclass(slots=True)
+class OperatingPoint:
+    """Counted events."""
+
+    conditions: dict[str, Heard] = field(default_factory=dict)
+    """Other sound, by condition."""
+    keywords: Counter[str] = field(default_factory=Counter)
+    """Recordings of each keyword."""
+    found: Counter[str] = field(default_factory=Counter)
+    """Of these, how many were announced by name, from their start to LATE_SECONDS after their end."""
+    mistaken: Counter[str] = field(default_factory=Counter)
+    """Events in recordings of a keyword that named another one."""
+
+    def together(self) -> Heard:
+        """Other sound of all conditions."""
+        parts = self.conditions.values()
+        return Heard(sum(part.hours for part in parts), sum((part.false for part in parts), Counter()))
+
+    def figures(self) -> dict[str, Any]:
+        """As plain values: all other sound together, each condition, and the keywords.
+
+        Clean and noisy speech are the same recordings, so the interval of all together is narrower than it
+        should be; those of the conditions are not.
+        """
+        keywords = self.keywords.total()
+        return {
+            **self.together().figures(),
+            "conditions": {name: part.figures() for name, part in self.conditions.items()},
             "keywords": keywords,
             "recall": round(self.found.total() / keywords, 4) if keywords else None,
             "recall_by_keyword": {word: round(self.found[word] / n, 4) for word, n in self.keywords.items()},
@@ -51,13 +76,13 @@ class OperatingPoint:
         }
 
 
-def observe(model: Model, clips: Sequence[Clip], others: Iterable[Spoken]) -> OperatingPoint:
+def observe(model: Model, clips: Sequence[Clip], others: Iterable[Sound]) -> OperatingPoint:
     """Streams every recording, each from a stream's start to its end, and counts what was announced.
 
     Args:
         model: with its thresholds.
         clips: of one keyword each; heard between pauses.
-        others: other sound, with the keywords that are said in it all the same.
+        others: other sound.
 
     Raises:
         AudioError: a recording that cannot be read.
@@ -65,10 +90,12 @@ def observe(model: Model, clips: Sequence[Clip], others: Iterable[Spoken]) -> Op
     listening = Listening(model)
     rate = model.spec.features.sample_rate
     point = OperatingPoint()
-    for clip, said in tqdm(others, desc="events in other sound", mininterval=5):
-        samples = read_audio(clip.audio, rate)
-        point.hours += len(samples) / rate / 3600
-        point.false.update(event.label for event in _spotted(listening, samples) if event.label not in said)
+    for sound in tqdm(others, desc="events in other sound", mininterval=5):
+        samples = sound.read(rate)
+        heard = point.conditions.setdefault(sound.condition, Heard())
+        heard.hours += len(samples) / rate / 3600
+        spotted = _spotted(listening, samples)
+        heard.false.update(event.label for event in spotted if event.label not in sound.said)
     for clip in tqdm(clips, desc="events of keywords", mininterval=5):
         samples = read_audio(clip.audio, rate)
         start = round(PAUSE_SECONDS * rate)

@@ -1,5 +1,6 @@
 """Smoothed posteriors of real streams, and their peaks: what thresholds are chosen by."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from kws.clips import Clip
+from kws.conditions import Samples, Sound
 from stapes.events import Event
 from stapes.model import Model
 from stapes.spec import Scores
@@ -19,10 +21,6 @@ PAUSE_SECONDS = 1.5
 """Silence before a keyword when it is heard alone in a stream."""
 LOWEST = 0.3
 """Peaks below this are not looked at: no threshold will be set there."""
-
-Samples = NDArray[np.float32]
-Spoken = tuple[Clip, frozenset[str]]
-"""A recording, and the keywords that are said in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +92,11 @@ def stretches(scores: NDArray[np.float32]) -> list[float]:
     return [float(scores[a:b].max()) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def measure(model: Tapped, clips: Sequence[Clip], others: Iterable[Spoken]) -> Peaks:
-    """Peaks of `clips` of keywords, each after a pause, and of `others` but for the keywords said there.
+def measure(model: Tapped, clips: Sequence[Clip], others: Iterable[Sound]) -> dict[str, Peaks]:
+    """Peaks of `clips` of keywords, each after a pause, and of each condition of `others`.
+
+    Of `others` the keywords said there do not count. `true` is the same in all conditions: the clips as
+    they are.
 
     Raises:
         AudioError: a recording that cannot be read.
@@ -104,25 +105,42 @@ def measure(model: Tapped, clips: Sequence[Clip], others: Iterable[Spoken]) -> P
     spec = model.spec
     rate, smooth = spec.features.sample_rate, int(spec.params["smooth_hops"])
     columns = {label: i for i, label in enumerate(spec.labels) if label not in spec.params["background"]}
-    false: dict[str, list[float]] = {label: [] for label in columns}
+    false: dict[str, dict[str, list[float]]] = {}
+    heard: Counter[str] = Counter()
     true: dict[str, list[float]] = {label: [] for label in columns}
-    heard = 0
-    for clip, said in tqdm(others, desc="peaks of other sound", mininterval=5):
-        samples = read_audio(clip.audio, rate)
-        heard += len(samples)
+    for sound in tqdm(others, desc="peaks of other sound", mininterval=5):
+        samples = sound.read(rate)
+        heard[sound.condition] += len(samples)
         means = smoothed(listening.scores(samples), smooth)
+        peaks = false.setdefault(sound.condition, {label: [] for label in columns})
         for label, column in columns.items():
-            if label not in said:
-                false[label] += stretches(means[:, column])
+            if label not in sound.said:
+                peaks[label] += stretches(means[:, column])
     for clip in tqdm(clips, desc="peaks of keywords", mininterval=5):
         means = smoothed(listening.scores(after_pause(read_audio(clip.audio, rate), rate)), smooth)
         best = {label: float(means[:, column].max()) for label, column in columns.items()}
         own = best[clip.label]
         true[clip.label].append(own if own == max(best.values()) else 0.0)
+    found = {label: np.array(peaks, np.float32) for label, peaks in true.items()}
+    return {
+        condition: Peaks(
+            {label: np.sort(np.array(values, np.float32))[::-1] for label, values in peaks.items()},
+            heard[condition] / rate / 3600,
+            found,
+        )
+        for condition, peaks in false.items()
+    }
+
+
+def pooled(parts: Sequence[Peaks]) -> Peaks:
+    """Peaks of several conditions, of the same keyword clips, as if they were one."""
     return Peaks(
-        {label: np.sort(np.array(peaks, np.float32))[::-1] for label, peaks in false.items()},
-        heard / rate / 3600,
-        {label: np.array(peaks, np.float32) for label, peaks in true.items()},
+        {
+            label: np.sort(np.concatenate([part.false[label] for part in parts]))[::-1]
+            for label in parts[0].false
+        },
+        sum(part.hours for part in parts),
+        parts[0].true,
     )
 
 

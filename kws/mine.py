@@ -1,0 +1,170 @@
+"""Hard negatives: stretches of the running speech that training may use in which a model nearly fires.
+
+They are cut out as one-second clips labelled `_unknown_` into a folder that a recipe can name in data.extra.
+The speakers that calibration keeps are never heard, and neither is any folder beyond the recipe's
+data.running, which calibration may use all of; nor recordings with neither text nor label: "no" and "stop" are
+said in many languages.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from kws.clips import UNKNOWN, Clip, DataError
+from kws.features import is_reserved, running_speech
+from kws.negatives import trained_on
+from kws.peaks import Listening, Tapped, smoothed
+from kws.speech import recordings
+from stapes.samples import Samples
+from training.atomic import replacing
+from training.audio import read_audio
+
+HOMOPHONES = {"know": "no", "write": "right", "wright": "right", "rite": "right"}
+"""Words that no spotter can tell from a keyword: a network is not to learn that they are `_unknown_`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """A stretch in which a keyword was nearly, or falsely, announced."""
+
+    clip: Clip
+    keyword: str
+    peak: float
+    """Highest smoothed posterior of the keyword."""
+    end: int
+    """Sample at which the window of the surest decision ends, of those whose mean the peak is."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line of `python -m kws mine`."""
+    parser.add_argument("model", type=Path, help="an exported .onnx file")
+    parser.add_argument("out", type=Path, help="the folder to write, with its manifest.jsonl")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of data sets")
+    parser.add_argument(
+        "--running",
+        nargs="+",
+        metavar="FOLDER",
+        help="of the recipe's data.running; default: all of them",
+    )
+    parser.add_argument("--least", type=float, default=0.4, help="smoothed posterior from which on to cut")
+    parser.add_argument("--most", type=int, default=2000, help="clips to keep, those with the highest peaks")
+
+
+def run(args: argparse.Namespace) -> str:
+    """Listens, cuts and writes; says how much.
+
+    Raises:
+        DataError: a folder is missing, was no running speech in training, or `out` holds something.
+        AudioError: a recording that cannot be read.
+    """
+    model = Tapped.load(args.model)
+    known = tuple(trained_on(model.spec).get("running", ()))
+    if strange := set(args.running or ()) - set(known):
+        raise DataError(
+            f"{', '.join(sorted(strange))}: not in {model.spec.name}'s data.running ({', '.join(known)}), "
+            "so calibration may use all of it"
+        )
+    if args.out.exists() and any(args.out.iterdir()):
+        raise DataError(f"{args.out} is not empty")
+    found: list[Near] = []
+    seconds = 0.0
+    for folder in args.running or known:
+        alike = _alike(args.data / folder)
+        clips = [clip for clip in running_speech(args.data / folder) if not is_reserved(clip)]
+        clips = [clip for clip in clips if clip.audio in alike]
+        seconds += sum(clip.duration for clip in clips)
+        found += near_misses(model, clips, alike, args.least)
+    kept = sorted(found, key=lambda near: near.peak, reverse=True)[: args.most]
+    cut(kept, args.out, model.spec.features.sample_rate)
+    hours, lowest = seconds / 3600, f", peaks from {kept[-1].peak:.2f}" if kept else ""
+    return f"{len(found)} stretches in {hours:.2f} h; {len(kept)} clips{lowest}, in {args.out}"
+
+
+def near_misses(
+    model: Tapped, clips: Sequence[Clip], alike: dict[Path, frozenset[str]], least: float
+) -> Iterator[Near]:
+    """Each stretch in which a keyword's smoothed posterior is at least `least`.
+
+    Args:
+        model: heard in a real stream, from each recording's start.
+        clips: that hold no keyword.
+        alike: for each recording the keywords that sound like a word of its text.
+        least: over 0 and up to 1.
+
+    Raises:
+        AudioError: a recording that cannot be read.
+    """
+    spec = model.spec
+    listening, rate = Listening(model), spec.features.sample_rate
+    hop, smooth = spec.window.hop * spec.features.hop_samples, int(spec.params["smooth_hops"])
+    for clip in tqdm(clips, desc="near misses", mininterval=5):
+        scores = listening.scores(read_audio(clip.audio, rate))
+        means = smoothed(scores, smooth)
+        for column, label in enumerate(spec.labels):
+            if label in spec.params["background"] or label in alike[clip.audio]:
+                continue
+            for at in summits(means[:, column], least):
+                first = max(0, at - smooth + 1)
+                surest = first + int(scores[first : at + 1, column].argmax())
+                yield Near(clip, label, float(means[at, column]), (surest + 1) * hop)
+
+
+def summits(scores: NDArray[np.float32], least: float) -> list[int]:
+    """Where each stretch of (decisions,) `scores` from `least` on is highest."""
+    above = np.concatenate(([False], scores >= least, [False]))
+    edges = np.flatnonzero(above[1:] != above[:-1])
+    return [int(a + scores[a:b].argmax()) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def cut(found: Sequence[Near], out: Path, rate: int) -> None:
+    """Writes the second before each peak, and a manifest that says whose it is and which keyword was near."""
+    out.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for number, near in enumerate(found):
+        name = f"{near.keyword}_{number:05d}.flac"
+        soundfile.write(out / name, second_before(read_audio(near.clip.audio, rate), near.end, rate), rate)
+        rows.append(
+            {
+                "audio": name,
+                "duration": 1.0,
+                "split": "train",
+                "label": UNKNOWN,
+                "speaker": near.clip.speaker,
+                "near": near.keyword,
+                "peak": round(near.peak, 3),
+                "from": near.clip.audio.name,
+            }
+        )
+    with replacing(out / "manifest.jsonl") as draft:
+        draft.write_text(
+            "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
+        )
+
+
+def second_before(samples: Samples, end: int, rate: int) -> Samples:
+    """The second of (samples,) that ends at sample `end`; zeros where there is nothing."""
+    start = end - rate
+    piece = samples[max(0, start) : max(0, min(end, len(samples)))]
+    before = max(0, -start)
+    return np.pad(piece, (before, rate - before - len(piece)))
+
+
+def _alike(folder: Path) -> dict[Path, frozenset[str]]:
+    """For each recording of a folder that says what is said: the keywords that a word of it sounds like."""
+    return {
+        clip.audio: frozenset(
+            HOMOPHONES[word]
+            for word in re.findall(r"[a-z]+", str(row.get("text", "")).lower())
+            if word in HOMOPHONES
+        )
+        for clip, _, row in recordings(folder)
+        if row.get("text") or row.get("label")
+    }

@@ -1,0 +1,78 @@
+"""Which noise training may hear, and which is kept so that models are judged by noise new to them."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from kws.clips import KEYWORDS, Clip, read_folder
+
+
+def source(clip: Clip) -> str:
+    """The recording that a noise clip is cut from: its file's name, less the take's letter of ESC's names.
+
+    ESC cuts one recording into several clips ("1-17092-A", "1-17092-B"): they belong on the same side.
+    """
+    return re.sub(r"-[A-Z]$", "", clip.audio.stem)
+
+
+def is_reserved_noise(clip: Clip) -> bool:
+    """Whether calibration and evaluation keep this noise for themselves: every second source, by SHA-1."""
+    return hashlib.sha1(source(clip).encode()).digest()[0] % 2 == 1  # noqa: S324
+
+
+def noise_of(folder: Path) -> list[Clip]:
+    """The noise in a folder: of one that holds keywords its own noise only, of any other all clips.
+
+    Raises:
+        DataError: there is no such data folder.
+    """
+    clips = read_folder(folder)
+    words = any(clip.label in KEYWORDS for clip in clips)
+    return [clip for clip in clips if clip.split == "noise" or not words]
+
+
+def training_noise(data: Path, folders: Iterable[str], *, reserve: bool) -> list[Clip]:
+    """The noise that a recipe trains on.
+
+    Args:
+        data: the folder that `folders` stand in.
+        folders: the recipe's main folder and its noise folders.
+        reserve: leave out what `is_reserved_noise`, and takes of recordings that dev and test parts hold.
+
+    Raises:
+        DataError: a folder is missing.
+    """
+    clips = [clip for folder in folders for clip in noise_of(data / folder)]
+    held = {source(clip) for clip in clips if clip.split in ("dev", "test")}
+    train = [clip for clip in clips if clip.split in ("train", "noise")]
+    return [
+        clip for clip in train if not reserve or (source(clip) not in held and not is_reserved_noise(clip))
+    ]
+
+
+def held_noise(
+    data: Path, folders: Iterable[str], part: Literal["train", "test"], trained: Mapping[str, Any]
+) -> list[Clip]:
+    """Noise of `folders` from recordings of which a model was trained on nothing.
+
+    Args:
+        data: the folder that `folders` stand in.
+        folders: names.
+        part: "test": test parts; "train": all else.
+        trained: the recipe's "data" table. Recipes from before noise was reserved lack "reserve_noise":
+            those models were trained on all training noise.
+
+    Raises:
+        DataError: a folder is missing.
+    """
+    used = [name for name in (trained.get("main", ""), *trained.get("noise", ())) if (data / name).is_dir()]
+    reserve = bool(trained.get("reserve_noise", False))
+    known = {source(clip) for clip in training_noise(data, filter(None, used), reserve=reserve)}
+    return [
+        clip
+        for folder in folders
+        for clip in noise_of(data / folder)
+        if (clip.split == "test") == (part == "test") and source(clip) not in known
+    ]
