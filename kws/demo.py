@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kws.voices import engine
 from training.variants import speed
+from training.voices import engine
 
 RATE = 16_000
 SCRIPT = (

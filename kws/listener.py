@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from kws.clips import KEYWORDS
-from kws.voices import EngineError, Samples
+from training.voices import EngineError, Samples
 
 SAMPLE_RATE = 16_000
 _PEAK = 0.5

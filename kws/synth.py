@@ -22,8 +22,8 @@ import numpy as np
 
 from kws.clips import KEYWORDS
 from kws.listener import Listener
-from kws.voice_setup import setup
-from kws.voices import ENGINES, HELD_OUT, EngineError, Samples, engine
+from training.voice_setup import setup
+from training.voices import ENGINES, HELD_OUT, EngineError, Samples, engine
 
 SAMPLE_RATE = 16_000
 CLIP_SAMPLES = SAMPLE_RATE

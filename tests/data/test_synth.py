@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from kws import synth
 from kws.clips import KEYWORDS, read_folder
 from kws.listener import Listener
-from kws.voices import ENGINES, HELD_OUT, EngineError, Samples, Utterance, engine
+from tests.tools import needs
+from training.voices import ENGINES, HELD_OUT, EngineError, Samples, Utterance, engine
 
 RATE = synth.SAMPLE_RATE
 FRAME = RATE // 100
@@ -342,7 +343,7 @@ def test_no_other_word_sounds_like_a_keyword(dialect: str) -> None:
 @needs_espeak
 @needs_files
 def test_espeak_speaks(tmp_path: Path) -> None:
-    pytest.importorskip("soxr")
+    needs.package("soxr", "resampling what espeak-ng says")
     engine.cache_clear()
     assert (
         synth.main([str(tmp_path), "--words", "on,off,yesterday", "--clips", "4", "--engines", "espeak"]) == 0

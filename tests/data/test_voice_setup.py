@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from kws import voice_setup
-from kws.voices import EngineError
+from training import voice_setup
+from training.voices import EngineError
 
 
 def archives(folder: Path, members: dict[str, bytes]) -> None:

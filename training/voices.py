@@ -1,11 +1,14 @@
-"""Speech synthesisers behind one call: a word in, an utterance in a voice drawn at random out.
+"""Speech synthesisers behind one call: a text in, an utterance in a voice drawn at random out.
 
 Kokoro and Piper run in onnxruntime from a folder that voice_setup.py fills by package name; the others are
-programs that the operating system installs. RHVoice, flite and pico are held out of training: a model that
-spots their words has learnt the words, not the synthesisers.
+programs that the operating system installs. RHVoice, flite and pico are held out of keyword training: a
+model that spots their words has learnt the words, not the synthesisers.
+
+A letter in braces is said by its name: "{M} {A} {T} {T}". Without them "A" is an article to most engines.
 """
 
 import json
+import re
 import shutil
 import subprocess
 import tempfile
@@ -50,6 +53,7 @@ _ESPEAK_VARIANTS: tuple[str, ...] = tuple(
 # Each mark has its own melody.
 _PUNCTUATION, _PUNCTUATION_ODDS = (".", "", "!", "?"), (0.6, 0.15, 0.18, 0.07)
 _BLENDED, _NATIVE = 0.35, 0.67
+_LETTER = re.compile(r"\{(\w)\}")
 
 
 class EngineError(RuntimeError):
@@ -68,7 +72,7 @@ class Utterance:
 
 
 Speak = Callable[[str, np.random.Generator, float], Utterance]
-"""Says a word; draws voice, dialect, melody and rate; the last number multiplies the rate (1.0: as drawn)."""
+"""Says a text; draws voice, dialect, melody and rate; the last number multiplies the rate (1.0: as drawn)."""
 
 
 class Kokoro:
@@ -153,7 +157,7 @@ def espeak(word: str, rng: np.random.Generator, haste: float) -> Utterance:
     dialect, variant = _dialect(rng), str(rng.choice(_ESPEAK_VARIANTS))
     rate, pitch = round(150 * _rate(rng, haste)), round(float(rng.uniform(25, 80)))
     command = ["espeak-ng", "-v", f"{dialect}+{variant}", "-s", str(rate), "-p", str(pitch)]
-    return _program([*command, "-w", "{wav}", _text(word, rng)], variant)
+    return _program([*command, "-w", "{wav}", _letters(_text(word, rng), "[['eI]]")], variant)
 
 
 def rhvoice(word: str, rng: np.random.Generator, haste: float) -> Utterance:
@@ -161,21 +165,22 @@ def rhvoice(word: str, rng: np.random.Generator, haste: float) -> Utterance:
     voice = str(rng.choice(("alan", "bdl", "clb", "slt")))
     rate, pitch = round(100 * _rate(rng, haste)), round(float(rng.uniform(85, 115)))
     command = ["RHVoice-test", "-p", voice, "-r", str(rate), "-t", str(pitch), "-o", "{wav}"]
-    return _program(command, voice, stdin=_text(word, rng))
+    return _program(command, voice, stdin=_letters(_text(word, rng), "ay"))
 
 
 def flite(word: str, rng: np.random.Generator, haste: float) -> Utterance:
     """Diphones and clustergen, four English voices at 16 kHz."""
     voice = str(rng.choice(("kal16", "awb", "rms", "slt")))
     command = ["flite", "-voice", voice, "--setf", f"duration_stretch={1 / _rate(rng, haste):.3f}"]
-    return _program([*command, "-t", _text(word, rng), "-o", "{wav}"], voice)
+    return _program([*command, "-t", _letters(_text(word, rng), "ay"), "-o", "{wav}"], voice)
 
 
 def pico(word: str, rng: np.random.Generator, haste: float) -> Utterance:
     """SVOX Pico, one American and one British voice."""
     voice = str(rng.choice(("en-US", "en-GB")))
     speed, pitch = round(95 * _rate(rng, haste)), round(float(rng.uniform(80, 125)))
-    text = f'<speed level="{speed}"><pitch level="{pitch}">{_text(word, rng)}</pitch></speed>'
+    said = _letters(_text(word, rng), "A,")
+    text = f'<speed level="{speed}"><pitch level="{pitch}">{said}</pitch></speed>'
     return _program(["pico2wave", "-l", voice, "-w", "{wav}", text], voice)
 
 
@@ -217,7 +222,7 @@ def _session(model: Path) -> onnxruntime.InferenceSession:
 
 @cache
 def _phonemes(text: str, dialect: str) -> str:
-    phonemes: str = _tokenizer().phonemize(text, dialect)
+    phonemes: str = _tokenizer().phonemize(_letters(text, "A,"), dialect)
     return phonemes
 
 
@@ -231,7 +236,13 @@ def _tokenizer() -> "Tokenizer":
 
 
 def _text(word: str, rng: np.random.Generator) -> str:
-    return word + str(rng.choice(_PUNCTUATION, p=_PUNCTUATION_ODDS))
+    mark = str(rng.choice(_PUNCTUATION, p=_PUNCTUATION_ODDS))
+    return word if word[-1:] in (".", "!", "?") else word + mark
+
+
+def _letters(text: str, first: str) -> str:
+    """Letters in braces as an engine wants them: alone it names them all but A, the article."""
+    return _LETTER.sub(lambda match: first if match[1] in "aA" else match[1].upper(), text)
 
 
 def _dialect(rng: np.random.Generator) -> str:

