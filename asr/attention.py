@@ -45,7 +45,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Te
 
 
 def glu(x: Tensor) -> Tensor:
-    """First half ⊙ σ(second half) of the last axis; its backward pass, unlike F.glu's, computes no σ again."""
+    """First half ⊙ σ(second half) of the last axis; unlike F.glu, it computes no σ again to go backward."""
     value, gate = x.chunk(2, dim=-1)
     return value * gate.sigmoid()
 

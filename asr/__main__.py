@@ -1,0 +1,53 @@
+"""`python -m asr`: make a vocabulary, train a recipe."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from asr import vocabulary
+from asr.recipe import AsrRecipe
+from asr.task import AsrTask
+from training.audio import AudioError
+from training.loop import fit
+from training.recipe import RecipeError, load
+from training.utterances import ManifestError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m asr", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    train = commands.add_parser("train", help="train a recipe")
+    train.add_argument("recipe", type=Path, help="a TOML file, such as those in asr/recipes")
+    train.add_argument("--out", type=Path, help="folder of the run (default runs/<recipe's file name>)")
+    train.add_argument("--anew", action="store_true", help="start over instead of resuming")
+    train.add_argument(
+        "--data",
+        type=Path,
+        nargs="+",
+        default=[Path("../shared/data")],
+        help="folders of data sets; of two with the same data set, the first counts",
+    )
+    train.add_argument(
+        "--cache", type=Path, default=Path("runs/features"), help="folder of computed features"
+    )
+    train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a recipe key")
+    vocabulary.add_arguments(commands.add_parser("vocabulary", help="make the table of symbols"))
+    args = parser.parse_args(argv)
+    try:
+        if args.command == "train":
+            recipe = load(AsrRecipe, args.recipe, args.set)
+            out = args.out or Path("runs") / args.recipe.stem
+            metrics = fit(AsrTask(recipe, args.data, args.cache), recipe.loop, out, resume=not args.anew)
+            best = metrics["best"]
+            print(f"best dev {metrics['metric']}: {best['dev']}, epoch {best['epoch']}, in {out}")
+        else:
+            print(vocabulary.run(args))
+    except (RecipeError, ManifestError, AudioError, vocabulary.VocabularyError, FileNotFoundError) as error:
+        print(f"python -m asr: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
