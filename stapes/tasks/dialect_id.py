@@ -233,13 +233,13 @@ def metrics(results: Sequence[Mapping[str, Any]], truths: Sequence[str], spec: M
     scores = np.array([[result["scores"][label] for label in spec.labels] for result in results])
     scores = scores.reshape(n, len(spec.labels))
     classes = np.array([known.get(truth, detection.UNKNOWN_CLASS) for truth in truths], np.int64)
-    figures = {"accuracy": right / n if n else None} | _figures(scores, classes)
+    figures = {"accuracy": right / n if n else None} | figures_of(scores, classes)
     rounded = {key: None if value is None else round(value, 6) for key, value in figures.items()}
     return {"n": n} | rounded | {"confusion": confusion}
 
 
-def _figures(scores: NDArray[np.float64], classes: NDArray[np.int64]) -> dict[str, float | None]:
-    """What `metrics` says of posteriors (clips, labels) and true classes (clips,)."""
+def figures_of(scores: NDArray[np.float64], classes: NDArray[np.int64]) -> dict[str, float | None]:
+    """What `metrics` says of posteriors (clips, labels) and true classes (clips,), -1 for none of the labels."""
     told = classes != detection.UNKNOWN_CLASS
     figures: dict[str, float | None] = dict.fromkeys(("known_accuracy", "eer", "cavg", "unknown_eer", "ece"))
     if not told.any():
