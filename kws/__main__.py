@@ -61,9 +61,12 @@ def main(argv: list[str] | None = None) -> int:
         FloatingPointError,
         OSError,
     ) as error:
-        print(f"python -m kws: {error}", file=sys.stderr)
-        return 1
-    return 0
+        told = str(error)
+    else:
+        return 0
+    # Only now is the error's traceback gone, and with it a progress bar that still held the line.
+    print(f"python -m kws: {told}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ def settle(
         spec = onnxfile.read_spec(source)
         onnxfile.stamp(source, out, replace(spec, params={**spec.params, "thresholds": thresholds}))
         point = observe(Model.load(out), clips, others)
-        if point.false.total() <= allowed:
+        if point.together().false.total() <= allowed:
             return thresholds, point
     raise DataError(f"no thresholds keep to {rate} false accepts an hour over these {peaks.hours:.2f} hours")
 

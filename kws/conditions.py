@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,7 @@ def bed(files: Sequence[Path], rate: int, length: int, rng: np.random.Generator)
     parts: list[Samples] = []
     missing, misses = length, 0
     while missing > 0:
-        samples = read_audio(files[rng.integers(len(files))], rate)
+        samples = _noise(files[rng.integers(len(files))], rate)
         part = samples[rng.integers(len(samples) or 1) :][:missing]
         if _power(part) < _FAINT:
             misses += 1
@@ -83,6 +84,12 @@ def mixed(samples: Samples, noise: Samples, snr_db: float) -> Samples:
     gain = np.sqrt(_power(samples) / max(_power(noise), _FAINT) / 10 ** (snr_db / 10))
     both = samples + np.float32(gain) * noise
     return np.asarray(both / max(1.0, float(np.abs(both).max(initial=0))), np.float32)
+
+
+@lru_cache(maxsize=256)
+def _noise(file: Path, rate: int) -> Samples:
+    """A few files of noise are mixed into thousands of recordings."""
+    return read_audio(file, rate)
 
 
 def _power(samples: Samples) -> float:

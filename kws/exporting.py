@@ -1,6 +1,7 @@
 """A trained keyword network as `export` wants it: probabilities, explicit states, clips to judge it on."""
 
 from collections.abc import Iterator
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kws.clips import LABELS, SILENCE, UNKNOWN, read_folder
-from kws.features import WINDOW_FRAMES, judged
+from kws.features import WINDOW_FRAMES, Judged, judged
 from kws.graph_tcn import STRIDE, GraphTCN
 from kws.network import KeywordNet
 from kws.task import load_network
@@ -108,14 +109,17 @@ def exportable(checkpoint: dict[str, Any], data: Path | None) -> Exportable:
             **checkpoint["provenance"],
         },
     )
-    cache = Path("runs/features")
+
+    @cache
+    def dev() -> Judged:
+        return judged(root, "dev", recipe.features)
 
     def calibration() -> Iterator[Frames]:
-        part = judged(root, "dev", recipe.features, cache)
+        part = dev()
         yield from part.frames[:: max(1, len(part.frames) // CALIBRATION_CLIPS)]
 
     def accuracy(run: Runner) -> float:
-        part = judged(root, "dev", recipe.features, cache)
+        part = dev()
         right = [
             int(run(frames)[-1].argmax()) == label
             for frames, label in zip(part.frames, part.labels, strict=True)
@@ -123,8 +127,8 @@ def exportable(checkpoint: dict[str, Any], data: Path | None) -> Exportable:
         return float(np.mean(right))
 
     def clips() -> Iterator[Samples]:
-        dev = (clip for clip in read_folder(root) if clip.split == "dev")
-        for clip in islice(dev, 0, None, 150):
+        found = (clip for clip in read_folder(root) if clip.split == "dev")
+        for clip in islice(found, 0, None, 150):
             yield read_audio(clip.audio, recipe.features.sample_rate)
 
     return Exportable(module.eval(), spec, calibration, accuracy, clips)

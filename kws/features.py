@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from kws.clips import Clip, Split, class_of, gather, read_folder
+from kws.clips import Clip, DataError, Split, class_of, gather, read_folder
 from kws.noise import training_noise
 from kws.speech import recordings
 from stapes.fbank import fbank
@@ -119,11 +119,26 @@ def build_store(data: Path, spec: DataSpec, features: FbankSpec, cache: Path) ->
     )
 
 
-def judged(folder: Path, split: Split, features: FbankSpec, cache: Path) -> Judged:
-    """The clips of one split alone, each amid a window of silence, as `stapes score` puts them."""
+def judged(folder: Path, split: Split, features: FbankSpec, cache: Path | None = None) -> Judged:
+    """The clips of one split alone, each amid a window of silence, as `stapes score` puts them.
+
+    Args:
+        folder: of words.
+        split: of it.
+        features: the front end.
+        cache: where features are kept; None: they are computed in this process and not kept.
+
+    Raises:
+        DataError: the folder is missing, or has no such clips.
+    """
     clips = [clip for clip in read_folder(folder) if clip.split == split]
     single = partial(_variants, features=features, count=1, seed=0, rooms=None)
-    stored = _cached(cache, split, clips, single, {"features": asdict(features)})
+    if not clips:
+        raise DataError(f"{folder} holds no {split} clips")
+    if cache is None:
+        stored = np.stack([single(clip) for clip in tqdm(clips, f"features of {split}", mininterval=5)])
+    else:
+        stored = _cached(cache, split, clips, single, {"features": asdict(features)})
     frames = np.full((len(clips), WINDOW_FRAMES, features.mels), np.log(features.floor), np.float32)
     frames[:, LEAD_FRAMES : LEAD_FRAMES + stored.shape[2]] = stored[:, 0]
     return Judged(frames, np.array([class_of(clip.label) for clip in clips]), tuple(clips))

@@ -2,8 +2,8 @@
 
 They are cut out as one-second clips labelled `_unknown_` into a folder that a recipe can name in data.extra.
 The speakers that calibration keeps are never heard, and neither is any folder beyond the recipe's
-data.running, which calibration may use all of; nor recordings with neither text nor label: "no" and "stop" are
-said in many languages.
+data.running, which calibration may use all of; nor recordings with neither text nor label: "no" and "stop"
+are said in many languages.
 """
 
 import argparse

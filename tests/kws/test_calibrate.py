@@ -149,7 +149,21 @@ def test_what_is_reported_is_what_the_written_model_announces(tmp_path: Path) ->
     folder_of(data / "chat", chat, sounds)
     out = tmp_path / "out.onnx"
     command = ["calibrate", str(model_file(tmp_path)), str(out), "--data", str(data), "--rate", "40"]
-    assert main([*command, "--negatives", "chat", "--test-negatives", "chat", "--report", str(tmp_path)]) == 0
+    assert (
+        main(
+            [
+                *command,
+                "--noise",
+                "--negatives",
+                "chat",
+                "--test-negatives",
+                "chat",
+                "--report",
+                str(tmp_path),
+            ]
+        )
+        == 0
+    )
 
     figures = json.loads((tmp_path / "calibration.json").read_text())
     stream = stapes.load(str(out))
@@ -182,7 +196,7 @@ def test_without_thresholds_that_keep_to_the_rate_nothing_is_written(
     monkeypatch.setattr("kws.calibrate.MARGIN", -0.2)  # thresholds below what they are to pass over
     out = tmp_path / "out.onnx"
     command = ["calibrate", str(model_file(tmp_path)), str(out), "--data", str(data), "--negatives", "chat"]
-    assert main([*command, "--test-negatives"]) == 1
+    assert main([*command, "--noise", "--test-negatives"]) == 1
     assert "no thresholds keep to 0.5 false accepts an hour" in capsys.readouterr().err
     assert not out.exists()
 
