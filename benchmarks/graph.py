@@ -122,7 +122,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     model = Model.load(args.model)
     window = model.spec.window
-    frames = args.frames or (window.hop if window.mode == "stateful" else window.frames)
+    frames = args.frames or (window.hop if model.spec.streamed else window.frames)
     feeds = inputs(model.spec, frames)
     whole = call_us(model.path, feeds, args.runs)
     nodes = node_times(model.path, feeds, args.runs)

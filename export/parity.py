@@ -76,7 +76,7 @@ def random_parity(module: nn.Module, spec: ModelSpec, path: Path, seed: int = 0)
             whole = max(
                 whole, _compare(wanted, _run(runner, spec, features, states), f"{where}, {turn} call")
             )
-            if spec.window.mode == "stateful":
+            if spec.streamed:
                 hops = _run_by_hops(runner, spec, features, states)
                 chunked = max(chunked, _compare(wanted, hops, f"{where}, {turn} call, hop by hop"))
             states = wanted[1:]
@@ -100,7 +100,7 @@ def real_parity(module: nn.Module, model: Model, clips: Iterable[Samples]) -> Re
             got.append(model(piece))
             outputs = run_module(module, piece[None], states)
             wanted.append(outputs[0][0])
-            if spec.window.mode == "stateful":
+            if spec.streamed:
                 states = outputs[1:]
         if got:
             count, steps = count + 1, steps + len(got)
@@ -114,7 +114,7 @@ def real_parity(module: nn.Module, model: Model, clips: Iterable[Samples]) -> Re
 def pieces(features: Frames, spec: ModelSpec) -> list[Frames]:
     """What the runtime would hand to the model, call by call: hops, windows, or one segment."""
     hop, window, total = spec.window.hop, spec.window.frames, len(features)
-    if spec.window.mode == "stateful":
+    if spec.streamed:
         return [features[at : at + hop] for at in range(0, total - hop + 1, hop)]
     if spec.window.mode == "sliding":
         return [features[at : at + window] for at in range(0, total - window + 1, hop)]
@@ -147,7 +147,7 @@ def _random_length(spec: ModelSpec, fixed: Any, case: int, generator: np.random.
     if isinstance(fixed, int):
         return fixed
     hop, window = spec.window.hop, spec.window.frames
-    if spec.window.mode == "stateful":
+    if spec.streamed:
         return hop * (1 if case < 2 else int(generator.integers(2, 15)))
     if case < 2:
         return window

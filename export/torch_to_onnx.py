@@ -39,16 +39,16 @@ def start(spec: ModelSpec, batch: int) -> list[Tensor]:
 def to_onnx(module: nn.Module, spec: ModelSpec) -> ir.Model:
     """Exports a module with dynamic batch and time.
 
-    The time of a "stateful" model is any number of hops. That of a "sliding" one may come out fixed to
+    The time of a streamed model is any number of hops. That of a "sliding" one may come out fixed to
     its window, if the module computes on no other length; every other time is dynamic.
 
     Raises:
         ExportError: the exporter fails, or the graph's inputs and outputs are not those of the spec.
     """
     example = (torch.randn(2, _example_frames(spec), spec.features.mels), *start(spec, 2))
-    time: Any = {"stateful": spec.window.hop * Dim("hops"), "segment": Dim.DYNAMIC, "sliding": Dim.AUTO}[
-        spec.window.mode
-    ]
+    time: Any = Dim.AUTO if spec.window.mode == "sliding" else Dim.DYNAMIC
+    if spec.streamed:
+        time = spec.window.hop * Dim("hops")
     shapes = ({0: Dim.DYNAMIC, 1: time}, *({0: Dim.DYNAMIC} for _ in spec.states))
     try:
         with _quiet(), torch.no_grad():
@@ -74,7 +74,7 @@ def to_onnx(module: nn.Module, spec: ModelSpec) -> ir.Model:
 
 def _example_frames(spec: ModelSpec) -> int:
     # Sizes 0 and 1 would be taken for constants; three hops are the least that is no special case.
-    return 3 * spec.window.hop if spec.window.mode == "stateful" else spec.window.frames
+    return 3 * spec.window.hop if spec.streamed else spec.window.frames
 
 
 def _name_axes(model: ir.Model, spec: ModelSpec) -> None:

@@ -135,7 +135,7 @@ class Model:
         self._now = 1 - self._now
         for kept, state in zip(self._kept[self._now], states, strict=True):
             kept[...] = state
-        if self._bound is None and spec.window.mode != "segment":
+        if self._bound is None and (spec.streamed or spec.window.mode == "sliding"):
             self._bound = self._bind(frames.shape, scores.shape)
         return scores[0]  # type: ignore[no-any-return]
 
@@ -207,8 +207,10 @@ def _check(session: Any, spec: ModelSpec, path: Path) -> None:
     scores = outputs["scores"].shape
     if scores and isinstance(scores[-1], int) and scores[-1] != len(spec.labels):
         raise ModelFileError(f"{path}: scores are {scores}, the metadata names {len(spec.labels)} labels")
-    # How many frames a "segment" has is not known before.
-    frames = {"sliding": spec.window.frames, "stateful": spec.window.hop}.get(spec.window.mode)
+    # How many frames a whole segment has is not known before.
+    frames = (
+        spec.window.hop if spec.streamed else spec.window.frames if spec.window.mode == "sliding" else None
+    )
     shapes = {state.name: state.shape for state in spec.states} | {"frames": (frames, spec.features.mels)}
     for name, shape in shapes.items():
         node = inputs[name]

@@ -1,5 +1,7 @@
 """Whole clips: the scores of every window that fits into the clip with as little silence around as can be."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from stapes.fbank import fbank
@@ -14,7 +16,8 @@ def score(model: Model, samples: Samples, sample_rate: int = 16_000) -> Scores:
 
     The clip is put into the middle of as much silence as makes it a whole number of hops, at least one
     window long. Only windows that lie inside are kept, so of a clip not longer than a window there is one
-    decision, with all of it in view. A "segment" model is given all frames, in parts of at most its window.
+    decision, with all of it in view. A "segment" model is given all frames, in parts of at most its window;
+    one with states hears them hop by hop, the last hop filled up with silence.
 
     Args:
         model: of any mode; afterwards its state is back at zero.
@@ -39,7 +42,7 @@ def score(model: Model, samples: Samples, sample_rate: int = 16_000) -> Scores:
         clip = resample(clip, sample_rate, rate)
     frames = fbank(_centred(clip, model.spec), model.spec.features)
     model.reset()
-    scores = _RUN[model.spec.window.mode](model, frames)
+    scores = _run(model.spec)(model, frames)
     model.reset()
     return scores
 
@@ -85,4 +88,14 @@ def _segment(model: Model, frames: Frames) -> Scores:
     return np.concatenate([model(frames[at : at + most]) for at in range(0, len(frames), most)])
 
 
-_RUN = {"sliding": _sliding, "stateful": _stateful, "segment": _segment}
+def _speech(model: Model, frames: Frames) -> Scores:
+    hop, features = model.spec.window.hop, model.spec.features
+    silence = fbank(np.zeros(features.frame_samples, np.float32), features)
+    filled = np.concatenate((frames, np.repeat(silence, -len(frames) % hop, axis=0)))
+    return np.concatenate([model(filled[at : at + hop]) for at in range(0, len(filled), hop)])
+
+
+def _run(spec: ModelSpec) -> Callable[[Model, Frames], Scores]:
+    if spec.window.mode == "segment":
+        return _speech if spec.streamed else _segment
+    return _stateful if spec.window.mode == "stateful" else _sliding

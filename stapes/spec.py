@@ -104,12 +104,13 @@ class WindowSpec:
     frames: int
     """Frames that one decision covers; the most frames of a segment for "segment"."""
     hop: int
-    """Frames between two decisions, and the frames of one call of a "stateful" model."""
+    """Frames between two decisions, and the frames of one call of a model with states."""
     lookahead: int = 0
     """Frames after a moment that its score waits for."""
     mode: WindowMode = "sliding"
     """"sliding": the last `frames` frames, again every `hop`; "stateful": `hop` new frames a call, the rest
-    in recurrent state; "segment": all frames between the start and the end of speech, at once."""
+    in recurrent state; "segment": the frames between the start and the end of speech only, all at once, or,
+    by a model with states, `hop` a call while the speech goes on."""
 
     def __post_init__(self) -> None:
         if self.frames < 1 or self.hop < 1 or self.lookahead < 0:
@@ -153,6 +154,11 @@ class ModelSpec:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Data, recipe, commit, metrics: how the model came to be."""
     schema: int = SCHEMA
+
+    @property
+    def streamed(self) -> bool:
+        """Whether each call takes `window.hop` new frames, and the states remember the rest."""
+        return self.window.mode == "stateful" or (self.window.mode == "segment" and bool(self.states))
 
     def to_json(self) -> str:
         """The one metadata value that travels in the .onnx file."""

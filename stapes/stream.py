@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from stapes.endpoint import Boundary, Endpointer, EndpointSpec
 from stapes.events import AudioLost, Event, SpeechEnded, SpeechStarted
 from stapes.fbank import FbankStream
-from stapes.lanes import Found, SegmentLane, WindowLane
+from stapes.lanes import Found, WindowLane
 from stapes.model import Model
 from stapes.resample import Resampler, output_count
 from stapes.samples import LOUDEST, Samples, as_samples, refuse_loud
+from stapes.segments import SegmentLane, SpeechLane
 from stapes.sources import Lost, Source
 
 _PIECE = 1 << 14
@@ -59,19 +60,16 @@ class Stream:
         self.rate = rates.pop()
         self.models = tuple(model.fork() for model in models)
         self._resampler = None if sample_rate == self.rate else Resampler(sample_rate, self.rate)
-        self._lanes: list[WindowLane | SegmentLane] = []
-        for order, model in enumerate(self.models):
-            if model.spec.window.mode == "segment":
-                self._lanes.append(SegmentLane(model, order, endpoint or EndpointSpec()))
-            else:
-                self._lanes.append(WindowLane(model, order))
+        self._lanes = [
+            _lane(model, order, endpoint or EndpointSpec()) for order, model in enumerate(self.models)
+        ]
         specs = dict.fromkeys(model.spec.features for model in self.models)
         self._fronts = [
             (FbankStream(spec), [lane for lane in self._lanes if lane.model.spec.features == spec])
             for spec in specs
         ]
         self._endpointer: Endpointer | None = None
-        segments = [lane for lane in self._lanes if isinstance(lane, SegmentLane)]
+        segments = [lane for lane in self._lanes if not isinstance(lane, WindowLane)]
         if endpoint is not None or segments:
             features = (segments or self._lanes)[0].model.spec.features
             self._listens = list(specs).index(features)
@@ -230,9 +228,15 @@ class Stream:
             event = (SpeechStarted if boundary.started else SpeechEnded)(at=at, rate=self.rate)
             found.append((boundary.known, -1, event))
         for lane in self._lanes:
-            if isinstance(lane, SegmentLane):
+            if not isinstance(lane, WindowLane):
                 lane.expect(boundaries)
         return found
+
+
+def _lane(model: Model, order: int, endpoint: EndpointSpec) -> WindowLane | SegmentLane | SpeechLane:
+    if model.spec.window.mode != "segment":
+        return WindowLane(model, order)
+    return (SpeechLane if model.spec.streamed else SegmentLane)(model, order, endpoint)
 
 
 def _in_order(found: list[Found]) -> list[Event]:

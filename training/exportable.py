@@ -12,7 +12,7 @@ from stapes.spec import ModelSpec
 
 Runner = Callable[[Frames], Frames]
 """Any model as a function: (frames, mels) of one clip to (steps, labels) posteriors, from fresh states.
-The frames are a whole number of hops for a "stateful" model, one window for a "sliding" one."""
+The frames are a whole number of hops for a streamed model, one window for a "sliding" one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ class Decoder(Protocol):
         ...
 
     def flush(self, at: int) -> list[Event]:
-        """The stream, or for "segment" models the stretch of speech, ended at sample `at`."""
+        """The stream, or with "segment" models of a task that does not carry on the speech, ended at `at`."""
         ...
 
 
@@ -41,6 +41,9 @@ class Task:
     """The result for a whole clip, from the (steps, labels) scores of `stapes.scoring.score`."""
     metrics: Callable[[Sequence[Mapping[str, Any]], Sequence[str], ModelSpec], dict[str, Any]]
     """Figures over the results of many clips and their right answers."""
+    carries: bool = False
+    """Of models that hear only speech, by hops: whether a stretch of speech goes on where the last one ended.
+    If not, each is an utterance of its own: it begins with states of zero, and ends with `flush`."""
 
     def answer(self, line: Mapping[str, Any]) -> str | None:
         """The right answer in a manifest line; None where there is none, or it is no string."""
@@ -54,6 +57,7 @@ TASKS: Final[dict[str, Task]] = {
         decoder=dialect_id.DialectDecoder,
         clip=dialect_id.clip,
         metrics=dialect_id.metrics,
+        carries=True,
     ),
     "kws": Task(truth=("label",), decoder=kws.KeywordDecoder, clip=kws.clip, metrics=kws.metrics),
 }

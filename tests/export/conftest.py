@@ -100,6 +100,7 @@ STATEFUL = ModelSpec(
     states=(StateSpec("history", (2, 8)), StateSpec("window", (4, 16))),
     params=PARAMS,
 )
+SPEECH = replace(STATEFUL, window=WindowSpec(frames=50, hop=4, mode="segment"))
 SLIDING = replace(STATEFUL, window=WindowSpec(frames=20, hop=4), states=())
 SEGMENT = replace(STATEFUL, window=WindowSpec(frames=50, hop=1, mode="segment"), states=())
 

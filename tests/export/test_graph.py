@@ -12,9 +12,11 @@ import pytest
 import torch
 
 from export.errors import ExportError, ParityError
-from export.parity import TOLERANCE, random_parity, run_module, session
+from export.parity import TOLERANCE, pieces, random_parity, real_parity, run_module, session
 from export.simplify import operators, simplify
 from export.torch_to_onnx import OPSET, to_onnx
+from stapes.model import Model
+from stapes.onnxfile import stamp
 
 
 def test_names_axes_and_opset(exported: Any) -> None:
@@ -80,6 +82,23 @@ def test_parity_hears_segments_shorter_than_the_longest(small: ModuleType, tmp_p
     ir.save(to_onnx(module, small.SEGMENT), tmp_path / "faint.onnx")
     with pytest.raises(ParityError, match="module and graph differ by"):
         random_parity(module, small.SEGMENT, tmp_path / "faint.onnx")
+
+
+@pytest.mark.parametrize("exported", ["Stateful"], indirect=True)
+def test_segments_with_states_are_exported_and_compared_hop_by_hop(
+    exported: Any, small: ModuleType, tmp_path: Path
+) -> None:
+    module, spec, folder, _, after = exported
+    graph = to_onnx(module, small.SPEECH)
+    simplify(graph)
+    assert operators(graph) == after
+    assert random_parity(module, small.SPEECH, folder / "after.onnx").chunked > 0
+    stamp(folder / "after.onnx", tmp_path / "speech.onnx", small.SPEECH)
+    model = Model.load(tmp_path / "speech.onnx")
+    assert real_parity(module, model, small.clips()) == real_parity(module, model, small.clips())
+    features = np.zeros((11, 8), np.float32)
+    assert [len(piece) for piece in pieces(features, small.SPEECH)] == [4, 4]
+    assert spec.states == small.SPEECH.states
 
 
 def test_parity_refuses_what_are_no_posteriors(small: ModuleType, tmp_path: Path) -> None:

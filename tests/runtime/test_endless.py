@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,9 +46,17 @@ def _hour(stream: Stream, minute: Samples, block: int) -> tuple[list[list[str]],
     return heard, _rss() - start
 
 
-@pytest.mark.parametrize("mode", ["sliding", "stateful", "segment"])
-def test_an_hour(tiny: Tiny, mode: WindowMode) -> None:
-    stream = Stream(tiny(mode, frames=100, task="kws" if mode != "segment" else "trace"))
+@pytest.mark.parametrize(
+    ("mode", "settings"),
+    [
+        ("sliding", {}),
+        ("stateful", {}),
+        ("segment", {"task": "trace"}),
+        ("segment", {"task": "trace", "streamed": True}),
+    ],
+)
+def test_an_hour(tiny: Tiny, mode: WindowMode, settings: dict[str, Any]) -> None:
+    stream = Stream(tiny(mode, frames=100, **settings))
     heard, grown = _hour(stream, _minute(), 2 * RATE)
     assert len(heard[1]) >= 3
     assert heard[2:] == [heard[1]] * (len(heard) - 2)

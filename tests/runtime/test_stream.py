@@ -358,7 +358,7 @@ def test_streams_that_cannot_be_are_refused(tiny: Tiny) -> None:
     for rate in (0, -16_000):
         with pytest.raises(ValueError, match=str(rate)):
             Stream(tiny("sliding"), sample_rate=rate)
-    with pytest.raises(ValueError, match="unknown task 'cooking'; this stapes knows kws"):
+    with pytest.raises(ValueError, match=r"unknown task 'cooking'; this stapes knows .*kws"):
         Stream(tiny("sliding", task="cooking"))
 
 

@@ -108,12 +108,19 @@ PARAMS = {
 
 
 def spec(
-    mode: WindowMode, *, rate: int = 16_000, mels: int = 40, task: str = "kws", name: str = "", **window: int
+    mode: WindowMode,
+    *,
+    rate: int = 16_000,
+    mels: int = 40,
+    task: str = "kws",
+    name: str = "",
+    streamed: bool = False,
+    **window: int,
 ) -> ModelSpec:
     """The spec of a tiny model: is what is heard quiet, low, high, or something else?"""
-    states = (StateSpec("mean", (1, mels)),) if mode == "stateful" else ()
+    states = (StateSpec("mean", (1, mels)),) if streamed or mode == "stateful" else ()
     return ModelSpec(
-        name=name or f"tiny-{mode}",
+        name=name or f"tiny-{'streamed-' * streamed}{mode}",
         task=task,
         features=FbankSpec(sample_rate=rate, mels=mels, high_hz=rate / 2),
         window=WindowSpec(**{"frames": 30, "hop": 10} | window, mode=mode),

@@ -36,9 +36,16 @@ def _clip(scores: Scores, spec: ModelSpec) -> dict[str, Any]:
 
 @contextmanager
 def registered() -> Iterator[None]:
-    """The task "trace" in the registry."""
-    TASKS["trace"] = Task(("label",), TraceDecoder, _clip, lambda results, *_: {"n": len(results)})
+    """The task "trace" in the registry, and "trace on", which carries on from speech to speech."""
+    for name in ("trace", "trace on"):
+        TASKS[name] = Task(
+            ("label",),
+            TraceDecoder,
+            _clip,
+            lambda results, *_: {"n": len(results)},
+            carries=name == "trace on",
+        )
     try:
         yield
     finally:
-        del TASKS["trace"]
+        del TASKS["trace"], TASKS["trace on"]
