@@ -103,13 +103,14 @@ class WhisperEncoder(nn.Module):
         self.norm = nn.LayerNorm(sizes.width)
 
     def forward(self, mel: Tensor) -> list[Tensor]:
-        """Hidden states: the first block's input, then each block's output, the last one normalised."""
-        x = F.gelu(self.conv2(F.gelu(self.conv1(mel)))).transpose(1, 2)
-        x = x + self.positions[: x.shape[1]]
-        states = [x]
+        """What the convolutions heard, then each block's output, the last one normalised."""
+        heard = F.gelu(self.conv2(F.gelu(self.conv1(mel)))).transpose(1, 2)
+        x = heard + self.positions[: heard.shape[1]]
+        states = [heard]
         for layer in self.layers:
-            states.append(layer(states[-1]))
-        states[-1] = self.norm(states[-1])
+            x = layer(x)
+            states.append(x)
+        states[-1] = self.norm(x)
         return states
 
 
@@ -180,7 +181,8 @@ class WhisperTeacher:
 
         Args:
             waves: (batch, samples) float32 in [-1, 1] at 16 kHz, at most 30 s, of one length.
-            layers: 0 is the first block's input, k the k-th block's output; negative ones count from the end.
+            layers: 0 is the convolutions' output before positions are added, k the k-th block's output;
+                negative ones count from the end.
             normalised: bring each frame to mean 0 and variance 1 over its channels. Pre-norm blocks add to
                 one sum, a few channels of which grow into the hundreds; no loss should hear these alone.
 
