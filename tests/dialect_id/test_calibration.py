@@ -15,11 +15,11 @@ from dialect_id import calibrate
 from dialect_id.calibration import Heard, choose_floor, choose_sure, fit_temperature, log_loss
 from dialect_id.duration import cut, steps_after
 from dialect_id.judged import Judged
-from dialect_id.live import guesses
 from stapes import onnxfile
+from stapes.events import DialectGuessed
 from stapes.model import Model
 from stapes.spec import FbankSpec, ModelSpec, WindowSpec
-from stapes.tasks.dialect_id import DialectParams
+from stapes.tasks.dialect_id import DialectDecoder, DialectParams
 from tests.dialect_id.tongues import data_sets, tongues
 from training.utterances import ManifestError
 
@@ -86,15 +86,14 @@ def test_early_guesses_are_the_decoders(clips: int, steps: int, seed: int, accur
     early = choose_sure(heard, accuracy, 0.45, start=1, stop=8)
 
     def counted(sure: float) -> tuple[int, int]:
-        params = DialectParams(
-            temperature=1.3, floor=0, sure=sure, min_speech_ms=1000, decide_ms=4500, turn_hops=100
-        )
+        params = DialectParams(temperature=1.3, floor=0, sure=sure, min_speech_ms=1000, decide_ms=60_000)
         spec = replace(SPEC, params=asdict(params))
-        said = [(each, guesses(each, spec)) for each in judged]
-        # At 4.5 s, or the end, something is said anyway; the score tells whether it was sure.
-        first = [(each, e[0]) for each, e in said if e and e[0].seconds < 4.5]
-        early_ones = [(each, e) for each, e in first if max(e.scores.values()) >= sure - 1e-4]
-        return len(early_ones), sum(SPEC.labels[each.truth] == e.label for each, e in early_ones)
+        first: list[tuple[str, str]] = []
+        for each in judged:
+            decoder = DialectDecoder(spec)
+            events = [e for row in each.scores[:8] for e in decoder.push(row[None], 0)]
+            first += [(SPEC.labels[each.truth], e.label) for e in events[:1] if isinstance(e, DialectGuessed)]
+        return len(first), sum(truth == label for truth, label in first)
 
     guessed, right = counted(early.sure)
     assert (early.guessed, early.right) == (guessed, right)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,13 @@ from scipy.stats import binomtest
 
 from dialect_id import evaluate
 from dialect_id.intervals import bootstrap, wilson
-from dialect_id.judged import judge, last_posteriors
+from dialect_id.judged import Judged, judge, last_posteriors
+from dialect_id.live import observe
 from stapes.cli import main
 from stapes.model import Model
 from stapes.scoring import score
-from stapes.tasks.dialect_id import tempered
+from stapes.spec import FbankSpec, ModelSpec, WindowSpec
+from stapes.tasks.dialect_id import DialectParams, tempered
 from tests.dialect_id.tongues import RATE, data_sets, tongues
 from training.utterances import read_manifest
 
@@ -103,3 +106,40 @@ def test_bootstrap_draws_whole_groups() -> None:
     assert bootstrap(["a", "b", "a"], note, 30) == {}
     assert set(seen) == {(0, 2, 0, 2), (0, 2, 1), (1, 0, 2), (1, 1)}
     assert bootstrap([], note, 3) == {}
+
+
+def test_what_is_announced_as_a_recording_goes_on() -> None:
+    """Hops of half a second: sure at 1 s and revised, late at 2.5 s, wrong, silent; and noise."""
+    params = DialectParams(floor=0.4, min_speech_ms=1000, decide_ms=2500, turn_hops=1)
+    spec = ModelSpec(
+        name="tongues",
+        task="dialect_id",
+        features=FbankSpec(),
+        window=WindowSpec(frames=1000, hop=50, mode="segment"),
+        labels=("de", "en"),
+        params=asdict(params),
+    )
+
+    def heard(folder: str, truth: int, *de: float) -> Judged:
+        return Judged("", folder, truth, np.array([[p, 1 - p] for p in de], np.float32))
+
+    judged = [
+        heard("x", 0, 0.1, 0.95, 0.1, 0.1),
+        heard("x", 0, *[0.7] * 6),
+        heard("x", 1, 0.8, 0.8),
+        heard("x", 0, 0.9),
+        heard("noise", -1, 0.6, 0.95),
+        heard("noise", -1, 0.6),
+    ]
+    assert observe(judged, spec) == {
+        "known": {
+            "n": 4,
+            "guessed": 0.75,
+            "first_right": 0.5,
+            "first_unknown": 0,
+            "last_right": 0.25,
+            "revised": 0.25,
+            "median_seconds": 1.0,
+        },
+        "noise": {"n": 2, "silent": 0.5, "some_language": 0.5},
+    }
