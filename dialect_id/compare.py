@@ -1,0 +1,162 @@
+"""Several networks on the same data by the same recipe, several seeds each: one table."""
+
+import argparse
+import json
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import stats
+
+from dialect_id.batches import Store
+from dialect_id.data import gather
+from dialect_id.dev import judge
+from dialect_id.multiplies import count_multiplies
+from dialect_id.network import DialectNet, NetworkSpec
+from dialect_id.recipe import DialectRecipe
+from dialect_id.student import load_network
+from dialect_id.task import DialectTask
+from training.checkpoint import read
+from training.loop import fit
+from training.recipe import load
+from training.utterances import build_utterances
+
+FRAMES = 1000
+"""Of the utterance that multiplies are counted and time is taken over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A comparison's recipe: what all share, and what differs."""
+
+    shared: DialectRecipe = field(default_factory=DialectRecipe)
+    networks: dict[str, NetworkSpec] = field(default_factory=dict)
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line of `python -m dialect_id compare`."""
+    parser.add_argument(
+        "recipe", type=Path, help="a comparison's TOML file, such as dialect_id/recipes/compare.toml"
+    )
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, default=Path("runs/compare-dialect_id"))
+    parser.add_argument("--cache", type=Path, default=Path("runs/features"))
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument(
+        "--only", nargs="*", help="names of networks to train; the table shows all that are done"
+    )
+
+
+def run(args: argparse.Namespace) -> str:
+    """Trains what is missing (runs resume), then writes table.json and gives the table."""
+    comparison = load(Comparison, args.recipe, args.set)
+    for seed in comparison.seeds:  # seed by seed, so that an interrupted comparison is balanced
+        for name, network in comparison.networks.items():
+            out = args.out / f"{name}-{seed}"
+            if (args.only and name not in args.only) or (out / "test.json").exists():
+                continue
+            shared = comparison.shared
+            recipe = replace(shared, name=name, network=network, loop=replace(shared.loop, seed=seed))
+            task = DialectTask(recipe, args.data, args.cache)
+            fit(task, recipe.loop, out)
+            _test(out, task)
+    return table(args.out, comparison)
+
+
+def _test(out: Path, task: DialectTask) -> None:
+    """Figures of the last epoch's weights on dev and test: to choose the best epoch is to choose by luck."""
+    state = read(out / "last.pt")
+    checkpoint = {
+        "recipe": state["recipe"],
+        "model": _averaged(state),
+        "provenance": {"labels": task.corpus.labels},
+    }
+    network, _, _ = load_network(checkpoint)
+    figures: dict[str, Any] = {"dev": judge(network, task.dev)}
+    test = test_store(task)
+    if test is not None:
+        figures["test"] = judge(network, test) | {"n": len(test.utterances)}
+    figures |= {
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "multiplies_per_second": count_multiplies(network, FRAMES, task.spec.features.mels)
+        * 1000
+        / (FRAMES * task.spec.features.hop_ms),
+        "rtf": real_time_factor(network, task.spec),
+        "minutes": round(state["spent_s"] / 60, 1),
+    }
+    (out / "test.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def _averaged(state: dict[str, Any]) -> Any:
+    average = state["average"]
+    if average is None:
+        return state["module"]
+    return average["module"] if "module" in average else average
+
+
+def test_store(task: DialectTask) -> Store | None:
+    """The test part of a recipe's main folder; None if it has none."""
+    spec = task.spec
+    corpus = gather(task.data, replace(spec.data, labels=task.corpus.labels), judged_by="test")
+    if not corpus.judged.recordings:
+        return None
+    features = build_utterances(corpus.judged.recordings, spec.features, task.cache)
+    return Store(spec.data.main, features, corpus.judged.classes)
+
+
+def real_time_factor(network: DialectNet, recipe: DialectRecipe, times: int = 5) -> float:
+    """Seconds that the network (torch, float32, one thread) takes for one of audio: the least of several."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    frames = torch.randn(1, FRAMES, recipe.features.mels)
+    spent = []
+    with torch.inference_mode():
+        for _ in range(times):
+            start = time.perf_counter()
+            network(frames)
+            spent.append(time.perf_counter() - start)
+    torch.set_num_threads(threads)
+    return min(spent) * 1000 / (FRAMES * recipe.features.hop_ms)
+
+
+def table(out: Path, comparison: Comparison) -> str:
+    """Markdown: means over seeds with their 95 % intervals (Student's t over seeds)."""
+    lines = [
+        "| network | parameters | multiplies / s | RTF | seeds | dev % | test % | test, 3 s % | test Cavg "
+        "| test EER % | minutes |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    rows = {}
+    for name in comparison.networks:
+        done = [json.loads(path.read_text()) for path in sorted(out.glob(f"{name}-[0-9]*/test.json"))]
+        if not done:
+            continue
+        rows[name] = done
+        first = done[0]
+        lines.append(
+            f"| {name} | {first['parameters'] / 1e6:.2f} M | {first['multiplies_per_second'] / 1e6:.0f} M "
+            f"| {np.median([run['rtf'] for run in done]):.4f} | {len(done)} | {_cell(done, 'dev', 'accuracy')} "
+            f"| {_cell(done, 'test', 'accuracy')} | {_cell(done, 'test', 'accuracy_3s')} "
+            f"| {_cell(done, 'test', 'cavg', 1)} | {_cell(done, 'test', 'eer')} "
+            f"| {np.mean([run['minutes'] for run in done]):.1f} |"
+        )
+    (out / "table.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    return "\n".join(lines)
+
+
+def _cell(runs: list[dict[str, Any]], part: str, figure: str, times: int = 100) -> str:
+    values = [run[part][figure] for run in runs if figure in run.get(part, {})]
+    return interval(values, times) if values else "–"
+
+
+def interval(figures: list[float], times: int = 100) -> str:
+    """Mean ± half the 95 % interval of the mean over seeds, of figures `times` as large; one seed has none."""
+    values, digits = times * np.array(figures), 2 if times > 1 else 4
+    if len(values) < 2:
+        return f"{values.mean():.{digits}f}"
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return f"{values.mean():.{digits}f} ± {half:.{digits}f}"

@@ -1,0 +1,135 @@
+"""What a recipe for languages, dialects or accents may say; the TOML files are in recipes/."""
+
+from dataclasses import dataclass, field
+
+from dialect_id.channel import ChannelSpec
+from dialect_id.head import HeadSpec
+from dialect_id.network import NetworkSpec
+from stapes.spec import FbankSpec
+from training.augment import MaskSpec
+from training.loopspec import LoopSpec
+from training.recipe import RecipeError
+from training.utterances import NoiseSpec
+
+
+@dataclass(frozen=True, slots=True)
+class DataSpec:
+    """Folders below the data folder, each with a manifest.jsonl."""
+
+    main: str = "languages"
+    """Gives the dev and test parts too."""
+    truth: str = "language"
+    """The key of a manifest line that holds the right answer."""
+    extra: tuple[str, ...] = ()
+    """More labelled folders: their split "train" alone, less whoever the parts of `main` and `guard` hold."""
+    unlabelled: tuple[str, ...] = ()
+    """Folders whose split "train" is heard for the teacher's answers only."""
+    noise: tuple[str, ...] = ("noise",)
+    """Sounds to mix in: splits "train" and "noise"."""
+    guard: tuple[str, ...] = ()
+    """Further folders whose dev and test speakers and recordings are kept out of training."""
+    given: dict[str, str] = field(default_factory=dict)
+    """Answers for lines without `truth`, by folder: {"librispeech" = "en"}."""
+    rename: dict[str, str] = field(default_factory=dict)
+    """Answers that mean another: {"zh-HK" = "yue"}."""
+    labels: tuple[str, ...] = ()
+    """What the network knows; none: all answers of main's train part, and of the extra folders' with..."""
+    extra_labels: bool = False
+    """...this."""
+    least_recordings: int = 1
+    """Answers with fewer recordings to train on are no labels (not for `labels`)."""
+    held_out: tuple[str, ...] = ()
+    """Answers that are no labels: their recordings stand for unknown languages in evaluation."""
+    dev_share: float = 0.1
+    """If main has no split "dev": this share of the speakers or sources of its split "train" becomes one."""
+    variants: int = 4
+    """Stored versions of each recording: itself, and others with changed speed, room and codec."""
+    rooms: int = 200
+    """Simulated rooms that those changes draw from."""
+    seed: int = 0
+    """Of those changes."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.dev_share < 1:
+            raise RecipeError(f"data.dev_share must lie between 0 and 1, got {self.dev_share}")
+        if self.variants < 1 or self.rooms < 0:
+            raise RecipeError(f"data.variants must be at least 1, rooms 0, got {self.variants}, {self.rooms}")
+        both = set(self.labels) & set(self.held_out)
+        if both:
+            raise RecipeError(f"data.labels and data.held_out both name {', '.join(sorted(both))}")
+
+
+@dataclass(frozen=True, slots=True)
+class MixSpec:
+    """How examples are made of recordings."""
+
+    crop_frames: tuple[int, int] = (200, 500)
+    """Shortest and longest piece of a recording; all of a batch are of one length, drawn anew for each."""
+    balance: float = 0.5
+    """Recordings are drawn with weight (their label's recordings)^-balance: 0 as they come, 0.5 by the root
+    of the label's count, 1 all labels alike."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """Of an extra folder's recordings against those of main, which weigh 1."""
+    unlabelled_share: float = 0.0
+    """Of examples from the unlabelled folders."""
+    noise_share: float = 0.0
+    """Of examples that are noise alone, of which every label is to be equally likely: outlier exposure
+    (Hendrycks et al., arXiv 1812.04606)."""
+    noise: NoiseSpec = field(default_factory=NoiseSpec)
+    channel: ChannelSpec = field(default_factory=ChannelSpec)
+    masks: MaskSpec = field(default_factory=MaskSpec)
+
+    def __post_init__(self) -> None:
+        low, high = self.crop_frames
+        if not 1 <= low <= high:
+            raise RecipeError(f"mix.crop_frames must rise from 1, got {low}, {high}")
+        if not 0 <= self.balance <= 1:
+            raise RecipeError(f"mix.balance must be 0 to 1, got {self.balance}")
+        if min(self.unlabelled_share, self.noise_share) < 0 or self.unlabelled_share + self.noise_share >= 1:
+            raise RecipeError(
+                "mix.unlabelled_share and noise_share must not be negative and leave room for speech with "
+                f"labels, got {self.unlabelled_share}, {self.noise_share}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class TeachingSpec:
+    """Another model's answers to learn beside the labels, from files made before (see dialect_id.teaching)."""
+
+    folder: str = ""
+    """Holds a folder for each data folder that is taught, by its name; "": no teacher."""
+    posteriors: float = 0.0
+    """Weight of the divergence from the teacher's posteriors over the languages that both know."""
+    temperature: float = 1.0
+    """Of both sides of that divergence (Hinton et al., arXiv 1503.02531)."""
+    only_right: bool = True
+    """Leave out recordings with labels for which the teacher holds another language likelier."""
+    embedding: float = 0.0
+    """Weight of 1 - cosine between the teacher's mean frame of a crop and a linear map of the embedding."""
+
+    def __post_init__(self) -> None:
+        if min(self.posteriors, self.embedding) < 0 or not self.temperature > 0:
+            raise RecipeError(f"teaching: weights must not be negative, the temperature positive: {self}")
+        if (self.posteriors or self.embedding) and not self.folder:
+            raise RecipeError("teaching.folder is missing: where do the teacher's answers lie?")
+
+
+@dataclass(frozen=True, slots=True)
+class DialectRecipe:
+    """A whole recipe."""
+
+    name: str = "dialect_id"
+    """Name of the exported model."""
+    data: DataSpec = field(default_factory=DataSpec)
+    features: FbankSpec = field(default_factory=lambda: FbankSpec(mels=80, high_hz=7600.0))
+    network: NetworkSpec = field(default_factory=NetworkSpec)
+    head: HeadSpec = field(default_factory=HeadSpec)
+    mix: MixSpec = field(default_factory=MixSpec)
+    teaching: TeachingSpec = field(default_factory=TeachingSpec)
+    epoch_clips: int = 8_000
+    """Examples of one epoch, all processes together."""
+    label_smoothing: float = 0.1
+    hops_weight: float = 0.0
+    """Of the mean loss of the guesses after each hop, beside that of the guess after all of an example: what
+    is to decide early must be taught early. For networks that stream."""
+    loop: LoopSpec = field(default_factory=LoopSpec)
