@@ -67,7 +67,7 @@ def bed(files: Sequence[Path], rate: int, length: int, rng: np.random.Generator)
     parts: list[Samples] = []
     missing, misses = length, 0
     while missing > 0:
-        samples = _noise(files[rng.integers(len(files))], rate)
+        samples = _noise(files[int(rng.integers(len(files)))], rate)
         part = samples[rng.integers(len(samples) or 1) :][:missing]
         if _power(part) < _FAINT:
             misses += 1

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy.stats import binomtest
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> str:
     """
     model = Model.load(args.model)
     trained = trained_on(model.spec)
-    part = "test" if args.split == "test" else "train"
+    part: Literal["train", "test"] = "test" if args.split == "test" else "train"
     # A set with no test noise of its own, as the official one: noise reserved from training serves.
     noise = held_noise(args.data, args.noise, part, trained) or held_noise(
         args.data, args.noise, "train", trained
