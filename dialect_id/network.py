@@ -1,0 +1,100 @@
+"""One dialect classifier out of a recipe's "network" table, with its feature normalisation inside."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from dialect_id.dmsc import DMSC, DMSCSpec
+
+Kind = Literal["dmsc", "d-tdnn", "d-tdnn-ss", "x-vector", "ecapa", "cam++"]
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """Which network, and its own settings; those of the others are not looked at."""
+
+    kind: Kind = "dmsc"
+    dmsc: DMSCSpec = field(default_factory=DMSCSpec)
+    embedding: int = 256
+    dropout: float = 0.1
+    """Of the embedding's values, before the classifier."""
+
+
+class DialectNet(nn.Module):
+    """Normalisation, network, classifier: (batch, frames, mels) log-mel to (batch, labels) logits."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, spec: NetworkSpec, mels: int, labels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(mels))
+        self.register_buffer("scale", torch.ones(mels))
+        self.network = DMSC(spec.dmsc, mels, spec.embedding)
+        self.dropout = nn.Dropout(spec.dropout)
+        self.classifier = nn.Linear(spec.embedding, labels)
+
+    def normalise(self, mean: Tensor, std: Tensor) -> None:
+        """Sets the features' mean and standard deviation, (mels,) each; they travel with the weights."""
+        self.mean.copy_(mean)
+        self.scale.copy_(1 / std)
+
+    @property
+    def streams(self) -> bool:
+        """Whether `stream`, `start` and `hops` are there."""
+        return isinstance(self.network, DMSC)
+
+    def forward(self, frames: Tensor, lengths: Tensor | None = None, hops: bool = False) -> Tensor:
+        """Logits of whole utterances.
+
+        Args:
+            frames: (batch, frames, mels) log-mel, padded with anything.
+            lengths: (batch,) frames of each utterance; None: all.
+            hops: of a network that streams, logits of what was heard up to the end of each hop.
+
+        Returns:
+            (batch, labels), or (batch, hops, labels). Hops after an utterance's end repeat its last one.
+        """
+        if hops:
+            return torch.as_tensor(self.classifier(self.dropout(self.embed_hops(frames, lengths))))
+        return torch.as_tensor(self.classifier(self.dropout(self.embed(frames, lengths))))
+
+    def embed(self, frames: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """The embeddings that the classifier sees, (batch, embedding)."""
+        return self.network.embed(*self._prepared(frames, lengths))
+
+    def embed_hops(self, frames: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """The embeddings after each hop, (batch, hops, embedding), of a network that streams."""
+        return self._streaming().embed_hops(*self._prepared(frames, lengths))
+
+    def start(self, batch: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The states before the first frame: zeros."""
+        return self._streaming().start(batch)
+
+    def stream(self, frames: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        """Posteriors after each hop, and the next states.
+
+        Args:
+            frames: (batch, hops·hop, mels) log-mel.
+            states: as `start` or the call before gave them.
+
+        Returns:
+            (batch, hops, labels) posteriors, then the states.
+        """
+        embeddings, following = self._streaming().stream((frames - self.mean) * self.scale, *states)
+        return torch.softmax(self.classifier(embeddings), dim=-1), *following
+
+    def _streaming(self) -> DMSC:
+        if not isinstance(self.network, DMSC):
+            raise TypeError(f"only a DMSC streams, not {type(self.network).__name__}")
+        return self.network
+
+    def _prepared(self, frames: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Normalised frames, zero after the end; no lengths where all utterances fill the batch."""
+        frames = (frames - self.mean) * self.scale
+        if lengths is None or bool((lengths == frames.shape[1]).all()):
+            return frames, None
+        there = torch.arange(frames.shape[1], device=frames.device) < lengths[:, None].to(frames.device)
+        return frames.where(there[:, :, None], 0.0), lengths
