@@ -169,9 +169,19 @@ class WhisperTeacher:
         return cls(network, dtype)
 
     @property
+    def name(self) -> str:
+        """Which Whisper it is, by its sizes."""
+        return f"Whisper, {self.depth} × {self.width}"
+
+    @property
     def width(self) -> int:
         """Of a feature."""
         return self.network.sizes.width
+
+    @property
+    def depth(self) -> int:
+        """Transformer layers."""
+        return self.network.sizes.layers
 
     @torch.no_grad()
     def features(

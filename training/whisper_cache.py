@@ -1,4 +1,4 @@
-"""Whisper's features of a manifest's recordings, computed once.
+"""A teacher's features of a manifest's recordings, computed once.
 
 `python -m training.whisper_cache FOLDER OUT --whisper WEIGHTS`, or `write_features`.
 
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from tqdm import tqdm
 from training.atomic import replacing
 from training.audio import read_audio
 from training.utterances import Recording, read_manifest
-from training.whisper import RATE, WINDOW, WhisperTeacher
+from training.whisper import LANGUAGES, RATE, WINDOW, WhisperTeacher
 from training.whisper_mel import FFT
 
 _TOGETHER = 30 * RATE
@@ -35,12 +36,27 @@ _COPY = 1 << 16
 """Frames copied at a time."""
 
 
+class Hears(Protocol):
+    """Whose features are stored: Whisper, or any other teacher with frames of 20 ms."""
+
+    @property
+    def name(self) -> str:
+        """For about.json."""
+
+    @property
+    def width(self) -> int:
+        """Of a feature."""
+
+    def features(self, waves: Tensor, layers: Sequence[int]) -> tuple[Tensor, ...]:
+        """(batch, frames, width) of each layer for (batch, samples) at 16 kHz."""
+
+
 @dataclass(frozen=True, slots=True)
 class CacheSpec:
     """What is kept."""
 
     layers: tuple[int, ...] = (-1,)
-    """As in `WhisperTeacher.features`; several lie side by side in a frame."""
+    """As in the teacher's `features`; several lie side by side in a frame."""
     rate_ms: int = 20
     """Period of the frames: a multiple of 20, of which the mean is taken."""
     languages_s: int = 0
@@ -82,9 +98,7 @@ class Cached:
         return self.frames[start:end]
 
 
-def write_features(
-    recordings: Sequence[Recording], out: Path, teacher: WhisperTeacher, spec: CacheSpec, *, name: str = ""
-) -> None:
+def write_features(recordings: Sequence[Recording], out: Path, teacher: Hears, spec: CacheSpec) -> None:
     """Writes the features of recordings; an interrupted call is taken up where it stopped.
 
     Args:
@@ -92,19 +106,19 @@ def write_features(
         out: folder, made if need be.
         teacher: whose features.
         spec: which of them.
-        name: of the teacher, for about.json.
 
     Raises:
         AudioError: a recording cannot be read.
         ValueError: `out` holds other features, or a part of them.
     """
     out.mkdir(parents=True, exist_ok=True)
-    about = asdict(spec) | {"teacher": name, "width": teacher.width, "recordings": len(recordings)}
+    about = asdict(spec) | {"teacher": teacher.name, "width": teacher.width, "recordings": len(recordings)}
     about = json.loads(json.dumps(about))
     if (out / "about.json").exists():
         if json.loads((out / "about.json").read_text(encoding="utf-8")) == about:
             return
         raise ValueError(f"{out} holds other features: {(out / 'about.json').read_text(encoding='utf-8')}")
+    codes = LANGUAGES if spec.languages_s and isinstance(teacher, WhisperTeacher) else ()
     width = teacher.width * len(spec.layers)
     raw, log, guesses = (out / f"draft.{end}" for end in ("frames", "jsonl", "languages"))
     lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
@@ -120,13 +134,13 @@ def write_features(
         # What was written after the last complete line is dropped.
         at = max(ends.values(), default=0)
         frames.truncate(at * width * 2)
-        languages.truncate(len(ends) * 4 * 99 * bool(spec.languages_s))
+        languages.truncate(len(ends) * 4 * len(codes))
         lines_out.writelines(json.dumps(row) + "\n" for row in [about, *rows[1:]])
         left = [each for each in recordings if str(each.fields["audio"]) not in ends]
         bar = tqdm(desc=out.name, total=len(recordings), initial=len(ends), mininterval=5)
         for keys, waves in _together(left):
             made = teacher_frames(teacher, waves, spec).numpy().astype(np.float16)
-            if spec.languages_s:
+            if codes and isinstance(teacher, WhisperTeacher):
                 posteriors, _ = teacher.languages(waves, spec.languages_s * RATE)
                 languages.write(posteriors.numpy().astype(np.float32).tobytes())
                 languages.flush()
@@ -139,12 +153,12 @@ def write_features(
             lines_out.flush()
             bar.update(len(keys))
         bar.close()
-    _finish(out, ends, width, about, teacher if spec.languages_s else None)
+    _finish(out, ends, width, about, codes)
     for path in (raw, guesses, log):
         path.unlink()
 
 
-def teacher_frames(teacher: WhisperTeacher, waves: Tensor, spec: CacheSpec) -> Tensor:
+def teacher_frames(teacher: Hears, waves: Tensor, spec: CacheSpec) -> Tensor:
     """(batch, frames, layers · width) of clips of any one length; beyond 30 s they are heard in parts."""
     parts = []
     for part in waves.split(WINDOW, 1):
@@ -179,7 +193,7 @@ def _batch(group: list[tuple[str, NDArray[np.float32]]]) -> tuple[list[str], Ten
 
 
 def _finish(
-    out: Path, ends: dict[str, int], width: int, about: dict[str, object], teacher: WhisperTeacher | None
+    out: Path, ends: dict[str, int], width: int, about: dict[str, object], codes: Sequence[str]
 ) -> None:
     total = max(ends.values(), default=0)
     with replacing(out / "frames.npy") as draft, (out / "draft.frames").open("rb") as raw:
@@ -188,8 +202,7 @@ def _finish(
             count = min(_COPY, total - start) * width
             frames[start : start + _COPY] = np.fromfile(raw, np.float16, count).reshape(-1, width)
         frames.flush()
-    if teacher:
-        _, codes = teacher.languages(torch.zeros(1, RATE), RATE)
+    if codes:
         with replacing(out / "posteriors.npy") as draft, draft.open("wb") as file:
             np.save(file, np.fromfile(out / "draft.languages", np.float32).reshape(-1, len(codes)))
         _write_json(out / "classes.json", codes)
@@ -217,8 +230,7 @@ def main(argv: list[str] | None = None) -> int:
     recordings = [each for each in read_manifest(args.folder) if not args.splits or each.split in args.splits]
     spec = CacheSpec(tuple(args.layers), args.rate_ms, args.languages_s)
     teacher = WhisperTeacher.load(args.whisper)
-    name = f"Whisper, {teacher.network.sizes.layers} × {teacher.width}"
-    write_features(recordings, args.out, teacher, spec, name=name)
+    write_features(recordings, args.out, teacher, spec)
     return 0
 
 
