@@ -193,11 +193,12 @@ def synthesise(out: Path, plan: Planner, hours: float, voices: Path | None, jobs
     out.mkdir(parents=True, exist_ok=True)
     counts: Counter[str] = Counter()
     seconds, first = made(out)
+    total = hours * 3600
     with (
         (out / "manifest.jsonl").open("a", encoding="utf-8") as manifest,
-        tqdm(total=hours * 3600, initial=min(seconds, hours * 3600), unit="s", mininterval=5) as progress,
+        tqdm(total=round(total), initial=round(min(seconds, total)), unit="s", mininterval=5) as progress,
     ):
-        clips = _each(plan, first, out, voices, jobs) if seconds < hours * 3600 else iter(())
+        clips = _each(plan, first, out, voices, jobs) if seconds < total else iter(())
         for row in clips:
             if isinstance(row, str):
                 counts["dropped"] += 1
@@ -207,8 +208,8 @@ def synthesise(out: Path, plan: Planner, hours: float, voices: Path | None, jobs
             counts[row["engine"]] += 1
             if row["split"] == "train":
                 seconds += row["duration"]
-                progress.update(row["duration"])
-            if seconds >= hours * 3600:
+                progress.update(round(min(seconds, total)) - progress.n)
+            if seconds >= total:
                 break
             if counts["dropped"] > 1000 and counts["dropped"] > 0.5 * counts.total():
                 raise EngineError(f"{counts['dropped']} of {counts.total()} clips failed")

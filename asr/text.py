@@ -63,9 +63,9 @@ def _money(match: re.Match[str]) -> str:
     words = f"{cardinal(amount)} {coin}{'' if amount == 1 else 's'}"
     if not cents or not int(cents):
         return words
-    number = int(cents[:2].ljust(2, "0"))
-    few = small if number == 1 else "pence" if small == "penny" else f"{small}s"
-    few = f"{cardinal(number)} {few}"
+    count = int(cents[:2].ljust(2, "0"))
+    smalls = small if count == 1 else "pence" if small == "penny" else f"{small}s"
+    few = f"{cardinal(count)} {smalls}"
     return f"{words} and {few}" if amount else few
 
 
