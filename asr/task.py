@@ -208,7 +208,7 @@ class AsrTask:
         chosen = [
             (each, tuple(self.vocabulary.encode(text)))
             for each in read_manifest(folder)
-            if _split(each, spec.held.get(name, 0.0)) in part.splits
+            if split_of(each, spec.held.get(name, 0.0)) in part.splits
             and (text := normalise(str(each.fields.get("text", ""))))
             and (not training or spec.shortest_s <= _seconds(each, spec.shortest_s) <= spec.longest_s)
         ]
@@ -232,7 +232,7 @@ def _seconds(recording: Recording, unknown: float) -> float:
     return float(recording.fields.get("duration", unknown))
 
 
-def _split(recording: Recording, held: float) -> str:
+def split_of(recording: Recording, held: float) -> str:
     """The manifest's split, or HELD for the share `held` of train speakers, by a hash of their names."""
     if recording.split != "train" or not held:
         return recording.split

@@ -26,6 +26,8 @@ from training.variants import VariantSpec, vary
 
 _COPY = 1 << 16
 """Frames copied at a time."""
+_FEW = 32
+"""Recordings that are not worth starting processes for."""
 
 
 class ManifestError(ValueError):
@@ -235,6 +237,9 @@ def _variants(
 
 
 def _in_processes(make: Any, recordings: Sequence[Recording]) -> Iterator[list[NDArray[np.float16]]]:
+    if len(recordings) <= _FEW:
+        yield from map(make, recordings)
+        return
     # Not fork: the parent's torch may hold threads that a forked child would wait for.
     context = multiprocessing.get_context("forkserver")
     with ProcessPoolExecutor(mp_context=context, initializer=partial(torch.set_num_threads, 1)) as pool:
