@@ -1,16 +1,34 @@
-"""`python -m asr`: make a vocabulary, train a recipe."""
+"""`python -m asr`: manifests, synthetic speech, pseudo-labels, a vocabulary; train a recipe."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from asr import vocabulary
+from asr import manifest, pseudo_labels, synth, vocabulary
 from asr.recipe import AsrRecipe
+from asr.sentences import TextError
 from asr.task import AsrTask
 from training.audio import AudioError
 from training.loop import fit
 from training.recipe import RecipeError, load
 from training.utterances import ManifestError
+from training.voices import EngineError
+
+_MODULES = {
+    "manifest": (manifest, "list a corpus's recordings"),
+    "vocabulary": (vocabulary, "make the table of symbols"),
+    "synth": (synth, "make synthetic speech"),
+    "pseudo": (pseudo_labels, "label what two recognisers agree on"),
+}
+_ERRORS = (
+    RecipeError,
+    ManifestError,
+    AudioError,
+    vocabulary.VocabularyError,
+    TextError,
+    EngineError,
+    FileNotFoundError,
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -32,7 +50,8 @@ def main(argv: list[str] | None = None) -> int:
         "--cache", type=Path, default=Path("runs/features"), help="folder of computed features"
     )
     train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a recipe key")
-    vocabulary.add_arguments(commands.add_parser("vocabulary", help="make the table of symbols"))
+    for name, (module, does) in _MODULES.items():
+        module.add_arguments(commands.add_parser(name, help=does))
     args = parser.parse_args(argv)
     try:
         if args.command == "train":
@@ -42,8 +61,8 @@ def main(argv: list[str] | None = None) -> int:
             best = metrics["best"]
             print(f"best dev {metrics['metric']}: {best['dev']}, epoch {best['epoch']}, in {out}")
         else:
-            print(vocabulary.run(args))
-    except (RecipeError, ManifestError, AudioError, vocabulary.VocabularyError, FileNotFoundError) as error:
+            print(_MODULES[args.command][0].run(args))
+    except _ERRORS as error:
         print(f"python -m asr: {error}", file=sys.stderr)
         return 1
     return 0
