@@ -56,7 +56,7 @@ class DMSCSpec:
 
 
 class LocalScales(nn.Module):
-    """y₁ = x₁, yᵢ = convᵢ(xᵢ + yᵢ₋₁) over groups of channels, then a 1×1 convolution over all (Res2-style)."""
+    """y₁ = x₁, yᵢ = convᵢ(xᵢ + yᵢ₋₁) over groups of channels, then a 1×1 convolution (Res2-style)."""
 
     def __init__(self, channels: int, outward: int, kernel: int, dilation: int, scales: int) -> None:
         super().__init__()
@@ -172,6 +172,8 @@ class DMSC(nn.Module):
         for index in range(len(spec.layers)):
             self.blocks.append(DenseBlock(spec, widths[-1], index))
             widths.append(self.blocks[-1].outward)
+        self.widths = tuple(widths)
+        """Channels of the stem and of each block."""
         taps = widths if spec.global_pooling else widths[-1:]
         self.taps = nn.ModuleList(RunningStatistics(width) for width in taps)
         self.embedding = nn.Conv1d(2 * sum(taps), embedding, 1, bias=False)
@@ -196,6 +198,13 @@ class DMSC(nn.Module):
         statistics = self.statistics(frames, self._whole(frames, lengths))
         return self._embedding(statistics).transpose(1, 2)
 
+    def hops_and_steps(self, frames: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+        """As `embed_hops`, and what the last block makes of each step: (batch, steps, channels)."""
+        carry = self._whole(frames, lengths)
+        maps = self._maps(frames, carry)
+        embeddings = self._embedding(self._pooled(maps, carry)).transpose(1, 2)
+        return embeddings, maps[-1].squeeze(2).transpose(1, 2)
+
     def stream(self, frames: Tensor, *states: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         """(batch, hops·hop, mels) and states to (batch, hops, embedding) and the next states.
 
@@ -210,11 +219,18 @@ class DMSC(nn.Module):
 
     def statistics(self, frames: Tensor, carry: Carry) -> Tensor:
         """(batch, frames, mels) to the pooled statistics so far, (batch, values, hops)."""
+        return self._pooled(self._maps(frames, carry), carry)
+
+    def _maps(self, frames: Tensor, carry: Carry) -> list[Tensor]:
+        """What the stem and each block make of frames."""
         missing = -frames.shape[1] % self.spec.hop if carry.valid is not None else 0
         x = nn.functional.pad(frames, (0, 0, 0, missing)) if missing else frames
         maps = [self.enter(self.stem(x.transpose(1, 2).unsqueeze(2), carry))]
         for block in self.blocks:
             maps.append(block(maps[-1], carry))
+        return maps
+
+    def _pooled(self, maps: list[Tensor], carry: Carry) -> Tensor:
         taps = maps[-len(self.taps) :]
         return torch.cat([tap(x, carry) for tap, x in zip(self.taps, taps, strict=True)], dim=1)
 

@@ -1,12 +1,16 @@
 """One dialect classifier out of a recipe's "network" table, with its feature normalisation inside."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
+from dialect_id.campp import CAMPP
 from dialect_id.dmsc import DMSC, DMSCSpec
+from dialect_id.dtdnn import DTDNN
+from dialect_id.ecapa import ECAPA
+from dialect_id.xvector import XVector
 
 Kind = Literal["dmsc", "d-tdnn", "d-tdnn-ss", "x-vector", "ecapa", "cam++"]
 
@@ -22,6 +26,13 @@ class NetworkSpec:
     """Of the embedding's values, before the classifier."""
 
 
+class Embedder(Protocol):
+    """What all networks have."""
+
+    def embed(self, frames: Tensor, lengths: Tensor | None) -> Tensor:
+        """(batch, frames, mels) utterances of `lengths` frames, all if None, to (batch, embedding)."""
+
+
 class DialectNet(nn.Module):
     """Normalisation, network, classifier: (batch, frames, mels) log-mel to (batch, labels) logits."""
 
@@ -32,7 +43,7 @@ class DialectNet(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.zeros(mels))
         self.register_buffer("scale", torch.ones(mels))
-        self.network = DMSC(spec.dmsc, mels, spec.embedding)
+        self.network = _network(spec, mels)
         self.dropout = nn.Dropout(spec.dropout)
         self.classifier = nn.Linear(spec.embedding, labels)
 
@@ -43,31 +54,35 @@ class DialectNet(nn.Module):
 
     @property
     def streams(self) -> bool:
-        """Whether `stream`, `start` and `hops` are there."""
+        """Whether `stream`, `start` and `embed_hops` are there."""
         return isinstance(self.network, DMSC)
 
-    def forward(self, frames: Tensor, lengths: Tensor | None = None, hops: bool = False) -> Tensor:
+    def forward(self, frames: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits of whole utterances.
 
         Args:
             frames: (batch, frames, mels) log-mel, padded with anything.
             lengths: (batch,) frames of each utterance; None: all.
-            hops: of a network that streams, logits of what was heard up to the end of each hop.
 
         Returns:
-            (batch, labels), or (batch, hops, labels). Hops after an utterance's end repeat its last one.
+            (batch, labels).
         """
-        if hops:
-            return torch.as_tensor(self.classifier(self.dropout(self.embed_hops(frames, lengths))))
         return torch.as_tensor(self.classifier(self.dropout(self.embed(frames, lengths))))
 
     def embed(self, frames: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The embeddings that the classifier sees, (batch, embedding)."""
-        return self.network.embed(*self._prepared(frames, lengths))
+        return cast("Embedder", self.network).embed(*self._prepared(frames, lengths))
 
     def embed_hops(self, frames: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """The embeddings after each hop, (batch, hops, embedding), of a network that streams."""
+        """Of a network that streams, embeddings of what was heard up to the end of each hop.
+
+        (batch, hops, embedding); hops after an utterance's end repeat its last one.
+        """
         return self._streaming().embed_hops(*self._prepared(frames, lengths))
+
+    def hops_and_steps(self, frames: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The embeddings after each hop, and the last block's steps (batch, steps, channels)."""
+        return self._streaming().hops_and_steps(*self._prepared(frames, lengths))
 
     def start(self, batch: int) -> tuple[Tensor, Tensor, Tensor]:
         """The states before the first frame: zeros."""
@@ -98,3 +113,15 @@ class DialectNet(nn.Module):
             return frames, None
         there = torch.arange(frames.shape[1], device=frames.device) < lengths[:, None].to(frames.device)
         return frames.where(there[:, :, None], 0.0), lengths
+
+
+def _network(spec: NetworkSpec, mels: int) -> nn.Module:
+    if spec.kind in {"d-tdnn", "d-tdnn-ss"}:
+        return DTDNN(spec.kind, mels, spec.embedding)
+    if spec.kind == "x-vector":
+        return XVector(mels, spec.embedding)
+    if spec.kind == "ecapa":
+        return ECAPA(mels, spec.embedding)
+    if spec.kind == "cam++":
+        return CAMPP(mels, spec.embedding)
+    return DMSC(spec.dmsc, mels, spec.embedding)

@@ -28,4 +28,5 @@ class Selection(nn.Module):
     def forward(self, statistics: Tensor) -> Tensor:
         """(batch, statistics, places) to (batch, branches, channels, places)."""
         logits = self.choose(self.squeeze(statistics))
-        return torch.softmax(logits.unflatten(1, (self.branches, -1)), dim=1)
+        batch, places = statistics.shape[0], statistics.shape[2]
+        return torch.softmax(logits.reshape(batch, self.branches, -1, places), dim=1)
