@@ -165,7 +165,9 @@ def teacher_frames(teacher: Hears, waves: Tensor, spec: CacheSpec) -> Tensor:
         if part.shape[1] < FFT and parts:
             continue
         heard = F.pad(part, (0, max(0, FFT - part.shape[1])))
-        parts.append(torch.cat(teacher.features(heard, spec.layers), -1))
+        frames = torch.cat(teacher.features(heard, spec.layers), -1)
+        short = part.shape[1] // 320 - frames.shape[1]  # of those that make no frame of a part's end
+        parts.append(torch.cat((frames, frames[:, -1:].expand(-1, max(0, short), -1)), 1))
     frames = torch.cat(parts, 1)
     step = spec.rate_ms // 20
     if step == 1:

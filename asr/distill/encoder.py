@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from asr.distill import cif
 from asr.distill.front import FbankFront, WaveformFront
 from asr.distill.spec import EncoderSpec
 from asr.distill.transformer import ConvolvedPosition, Layer, attention_mask, streamed_mask
@@ -19,6 +20,10 @@ class Encoded(NamedTuple):
     """layers + 1 of (batch, frames, width): the first layer's input, then each layer's output."""
     lengths: Tensor
     """(batch,) frames of each recording."""
+    weights: Tensor
+    """(batch, frames, frames before compression), of which each frame is made; empty without compression."""
+    alpha: Tensor
+    """(batch, frames before compression) learned weights, before the rate is applied; empty likewise."""
 
 
 class Encoder(nn.Module):
@@ -31,6 +36,7 @@ class Encoder(nn.Module):
             FbankFront(spec) if spec.front == "fbank" else WaveformFront(spec)
         )
         self.position = ConvolvedPosition(spec)
+        self.weights = cif.Weights(spec.width) if spec.compress else None
         self.norm = nn.LayerNorm(spec.width)
         self.dropout = nn.Dropout(spec.dropout)
         self.layers = nn.ModuleList(Layer(spec) for _ in range(spec.layers))
@@ -39,17 +45,34 @@ class Encoder(nn.Module):
                 nn.init.normal_(part.weight, std=0.02)
                 nn.init.zeros_(part.bias)
 
-    def forward(self, inputs: Tensor, lengths: Tensor | None = None, *, layers: bool = True) -> Encoded:
+    def forward(
+        self,
+        inputs: Tensor,
+        lengths: Tensor | None = None,
+        rate: Tensor | None = None,
+        *,
+        layers: bool = True,
+    ) -> Encoded:
         """Features of a batch.
 
         Args:
             inputs: (batch, samples) in [-1, 1], or (batch, frames, mels) log-mel at 10 ms.
             lengths: (batch,) samples or frames of each; None: all of them.
+            rate: λ, a scalar, of an encoder that compresses: 0 keeps 20 ms, 1 is about 90 ms; None: 0.
             layers: False runs the front end alone, and gives no states.
         """
         front, counts = self.hear(inputs, lengths)
-        states = self.transform(front, counts if lengths is not None else None) if layers else []
-        return Encoded(front, states, counts)
+        empty = front.new_zeros(0)
+        if not layers:
+            return Encoded(front, [], counts, empty, empty)
+        if self.weights is None:
+            states = self.transform(front, counts if lengths is not None else None)
+            return Encoded(front, states, counts, empty, empty)
+        alpha = self.weights(front)
+        rate = alpha.new_zeros(()) if rate is None else rate
+        weights, units = cif.integrate(cif.controlled(alpha, rate), counts)
+        states = self.transform((weights @ front.float()).to(front.dtype), units)
+        return Encoded(front, states, units, weights, alpha)
 
     def hear(self, inputs: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The front end: (batch, frames, width), and (batch,) the frames of each."""

@@ -47,6 +47,10 @@ class Predicted(NamedTuple):
     """(batch, frames, units) logits."""
     lengths: Tensor
     """(batch,) frames."""
+    weights: Tensor
+    """(batch, frames, frames before compression) of a student that compresses."""
+    alpha: Tensor
+    """(batch, frames before compression), likewise."""
 
 
 class LayerWise(nn.Module):
@@ -83,7 +87,7 @@ class Pupil(nn.Module):
     """A student with its heads on; `student` alone is kept."""
 
     def __init__(
-        self, student: EncoderSpec, heads: HeadSpec, taught: int, units: Units | None = None
+        self, student: EncoderSpec, heads: HeadSpec, taught: int, units: Units | None = None, pool: int = 1
     ) -> None:
         """Makes random weights.
 
@@ -92,6 +96,7 @@ class Pupil(nn.Module):
             heads: what it predicts.
             taught: the teacher's width.
             units: the teacher's; embedded and hard heads compare themselves with their embeddings.
+            pool: frames of the student to one of the teacher's stored ones.
 
         Raises:
             ValueError: a head for units, and none given.
@@ -103,7 +108,7 @@ class Pupil(nn.Module):
         if heads.teachers:
             head = LayerWise if heads.kind == "layer-wise" else ExpandLast
             self.layer_heads = head(heads, student.width, taught)
-        self.kind, self.tau = heads.units, 1.0
+        self.kind, self.tau, self.pool = heads.units, 1.0, pool
         if heads.units != "none":
             if units is None:
                 raise ValueError(f"a head of kind {heads.units} wants the teacher's units")
@@ -114,14 +119,23 @@ class Pupil(nn.Module):
 
     embeddings: Tensor
 
-    def forward(self, inputs: Tensor, lengths: Tensor, stage: int = 2) -> Predicted:
+    def forward(
+        self, inputs: Tensor, lengths: Tensor, stage: int = 2, rate: Tensor | None = None
+    ) -> Predicted:
         """Predictions: of the front end in stage 1, which touches nothing else, of the rest in stage 2."""
-        encoded = self.student(inputs, lengths, layers=stage == 2)
+        encoded = self.student(inputs, lengths, rate, layers=stage == 2)
+        rest = (-(-encoded.lengths // self.pool), encoded.weights, encoded.alpha)
         nothing = encoded.front.new_zeros(0)
         if stage == 1:
-            return Predicted(self.front_head(encoded.front), nothing, nothing, encoded.lengths)
-        layers = self.layer_heads(encoded.states) if self.layer_heads else nothing
-        return Predicted(nothing, layers, self._units(encoded.states[-1]), encoded.lengths)
+            return Predicted(self.front_head(self._pooled(encoded.front)), nothing, nothing, *rest)
+        states = [self._pooled(state) for state in encoded.states]
+        layers = self.layer_heads(states) if self.layer_heads else nothing
+        return Predicted(nothing, layers, self._units(states[-1]), *rest)
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        if self.pool == 1:
+            return x
+        return F.avg_pool1d(x.transpose(1, 2), self.pool, ceil_mode=True).transpose(1, 2)
 
     def _units(self, last: Tensor) -> Tensor:
         if self.kind == "none":

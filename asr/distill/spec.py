@@ -30,6 +30,9 @@ class EncoderSpec:
     history: int = 0
     """Frames before its chunk that a frame attends to."""
 
+    compress: bool = False
+    """Once-for-all compression between front end and transformer (asr.distill.cif), its rate an input."""
+
     def __post_init__(self) -> None:
         if self.width % self.heads or self.width % self.position_groups:
             raise ValueError(
@@ -41,8 +44,8 @@ class EncoderSpec:
             )
         if self.chunk < 0 or self.history < 0 or (self.history and not self.chunk):
             raise ValueError(f"chunk {self.chunk} and history {self.history}: a history wants chunks")
-        if self.chunk and self.front == "waveform":
-            raise ValueError("only the fbank front end streams")
+        if self.chunk and (self.front == "waveform" or self.compress):
+            raise ValueError("chunks want the fbank front end and no compression")
 
 
 DEEP_THIN = EncoderSpec()
