@@ -1,4 +1,4 @@
-"""`python -m dialect_id`: train a recipe, compare networks, write manifests, calibrate and evaluate models."""
+"""`python -m dialect_id`: train recipes, compare networks, write manifests, calibrate, evaluate."""
 
 import argparse
 import sys

@@ -42,6 +42,8 @@ class Batch(NamedTuple):
     """(batch, the teacher's width)."""
     direction_weights: Tensor
     """(batch,)"""
+    teacher_frames: Tensor
+    """(batch, frames at the recipe's teaching.frame_ms, the teacher's width), none where not asked for."""
     epoch: Tensor
     """() of training, from 0."""
 
@@ -63,6 +65,7 @@ class Sampler:
         stores: Sequence[Store],
         noise: NDArray[np.float16],
         mix: MixSpec,
+        *,
         features: FbankSpec,
         seed: int,
         teacher: Teacher | None = None,
@@ -77,7 +80,7 @@ class Sampler:
             seed: of all choices.
             teacher: whose answers go with the examples.
         """
-        self.stores, self.mix, self.teacher = stores, mix, teacher
+        self.stores, self.mix, self.teacher, self.hop_ms = stores, mix, teacher, features.hop_ms
         self.noise, self.channel = Noise(noise, mix.noise, features.floor), Channel(mix.channel, features)
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
@@ -96,7 +99,9 @@ class Sampler:
             frames = mask(
                 torch.from_numpy(np.stack([each[0] for each in made])), self.mix.masks, self.generator
             )
-            columns = [torch.from_numpy(np.stack(column)) for column in zip(*(each[1] for each in made), strict=True)]
+            columns = [
+                torch.from_numpy(np.stack(column)) for column in zip(*(each[1] for each in made), strict=True)
+            ]
             yield Batch(frames, *columns, torch.tensor(epoch))
 
     def _example(self, length: int) -> tuple[Frames, tuple[NDArray[np.generic] | np.generic, ...]]:
@@ -105,30 +110,43 @@ class Sampler:
             start = int(self.rng.integers(len(self.noise.frames)))
             at = np.arange(start, start + length) % len(self.noise.frames)
             frames = self.noise.frames[at].astype(np.float32)
-            return self._outside(frames), (np.int64(NOISE_ALONE), *self._untaught())
+            return self._outside(frames), (np.int64(NOISE_ALONE), *self._untaught(length))
         spoken = self.labelled
         if kind > 1 - self.mix.unlabelled_share and len(self.unlabelled.numbers):
             spoken = self.unlabelled
         number, index = self.place[spoken.draw(self.rng)]
         store = self.stores[number]
         variant = int(self.rng.integers(store.utterances.variants))
-        frames, start, end = crop(store.utterances.get(index, variant), length, self.rng)
+        frames, places = crop(store.utterances.get(index, variant), length, self.rng)
         frames = self._outside(self.noise.add(frames, self.rng))
         label = store.classes[index]
         if not self.teacher:
-            return frames, (label, *self._untaught())
+            return frames, (label, *self._untaught(length))
         recording = store.utterances.recordings[index]
         posterior = self.teacher.posterior(store.folder, recording, int(label))
-        direction = self.teacher.direction(store.folder, recording, start, end)
-        return frames, (label, *posterior, *direction)
+        direction = self.teacher.direction(store.folder, recording, places.min(), places.max())
+        told = self.teacher.frames(store.folder, recording, self._told(places))
+        return frames, (label, *posterior, *direction, told)
+
+    def _told(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Those of a piece's places, one each frame, that the teacher's frames are asked for."""
+        if not (self.teacher and self.teacher.spec.frames):
+            return places[:0]
+        step = round(self.teacher.spec.frame_ms / self.hop_ms)
+        return places[step // 2 :: step][: len(places) // step]
 
     def _outside(self, frames: Frames) -> Frames:
-        return self.channel.send(frames, self.rng)
+        sent = self.channel.send(frames, self.rng)
+        tail = int(self.rng.integers(self.mix.tail_frames + 1))
+        sent[len(sent) - tail :] = self.channel.floor
+        return sent
 
-    def _untaught(self) -> tuple[NDArray[np.float32] | np.float32, ...]:
+    def _untaught(self, length: int) -> tuple[NDArray[np.float32] | np.float32, ...]:
         known, width = (len(self.teacher.known), self.teacher.width) if self.teacher else (0, 0)
         even = np.full(known, 1 / max(1, known), np.float32)
-        return even, np.float32(0), np.zeros(width, np.float32), np.float32(0)
+        steps = len(self._told(np.zeros(length)))
+        frames = np.zeros((steps, width), np.float32)
+        return even, np.float32(0), np.zeros(width, np.float32), np.float32(0), frames
 
 
 class _Drawer:
@@ -164,14 +182,12 @@ def drawing_weights(stores: Sequence[Store], mix: MixSpec) -> NDArray[np.float64
     return weights
 
 
-def crop(frames: Frames, length: int, rng: np.random.Generator) -> tuple[Frames, float, float]:
-    """A random piece, and where it starts and ends, 0 to 1; a recording too short goes round and round."""
+def crop(frames: Frames, length: int, rng: np.random.Generator) -> tuple[Frames, NDArray[np.float64]]:
+    """A random piece, and the place, 0 to 1, of each frame; a recording too short goes round and round."""
     total = len(frames)
-    if total >= length:
-        start = int(rng.integers(total - length + 1))
-        return frames[start : start + length], start / total, (start + length) / total
-    start = int(rng.integers(total))
-    return frames[np.arange(start, start + length) % total], 0.0, 1.0
+    start = int(rng.integers(max(total - length, 0) + 1)) if total >= length else int(rng.integers(total))
+    at = np.arange(start, start + length) % total
+    return frames[at], (at + 0.5) / total
 
 
 def mean_and_deviation(sampler: Sampler) -> tuple[Tensor, Tensor]:

@@ -39,7 +39,9 @@ class ChannelSpec:
 
     def __post_init__(self) -> None:
         if not 0 <= min(self.band_chance, self.low_chance) <= max(self.band_chance, self.low_chance) <= 1:
-            raise RecipeError(f"mix.channel: chances must be 0 to 1, got {self.band_chance}, {self.low_chance}")
+            raise RecipeError(
+                f"mix.channel: chances must be 0 to 1, got {self.band_chance}, {self.low_chance}"
+            )
         for name in ("band_hz", "low_hz", "stop_db"):
             low, high = getattr(self, name)
             if not 0 <= low <= high:

@@ -95,13 +95,13 @@ def _averaged(state: dict[str, Any]) -> Any:
     average = state["average"]
     if average is None:
         return state["module"]
-    return average["module"] if "module" in average else average
+    return average["module"]
 
 
 def test_store(task: DialectTask) -> Store | None:
     """The test part of a recipe's main folder; None if it has none."""
     spec = task.spec
-    corpus = gather(task.data, replace(spec.data, labels=task.corpus.labels), judged_by="test")
+    corpus = gather(task.data, spec.data, labels=task.corpus.labels, judged_by="test")
     if not corpus.judged.recordings:
         return None
     features = build_utterances(corpus.judged.recordings, spec.features, task.cache)
@@ -139,8 +139,9 @@ def table(out: Path, comparison: Comparison) -> str:
         first = done[0]
         lines.append(
             f"| {name} | {first['parameters'] / 1e6:.2f} M | {first['multiplies_per_second'] / 1e6:.0f} M "
-            f"| {np.median([run['rtf'] for run in done]):.4f} | {len(done)} | {_cell(done, 'dev', 'accuracy')} "
-            f"| {_cell(done, 'test', 'accuracy')} | {_cell(done, 'test', 'accuracy_3s')} "
+            f"| {np.median([run['rtf'] for run in done]):.4f} | {len(done)} "
+            f"| {_cell(done, 'dev', 'accuracy')} | {_cell(done, 'test', 'accuracy')} "
+            f"| {_cell(done, 'test', 'accuracy_3s')} "
             f"| {_cell(done, 'test', 'cavg', 1)} | {_cell(done, 'test', 'eer')} "
             f"| {np.mean([run['minutes'] for run in done]):.1f} |"
         )
@@ -154,7 +155,7 @@ def _cell(runs: list[dict[str, Any]], part: str, figure: str, times: int = 100) 
 
 
 def interval(figures: list[float], times: int = 100) -> str:
-    """Mean ± half the 95 % interval of the mean over seeds, of figures `times` as large; one seed has none."""
+    """Mean ± half the 95 % interval of the mean over seeds, of figures times `times`; one seed has none."""
     values, digits = times * np.array(figures), 2 if times > 1 else 4
     if len(values) < 2:
         return f"{values.mean():.{digits}f}"

@@ -24,7 +24,7 @@ from training.utterances import ManifestError, Recording, read_manifest
 Line = dict[str, Any]
 
 LOCALES = {"zh-CN": "zh", "zh-TW": "zh", "zh-HK": "yue"}
-"""Common Voice's folders whose language is not what stands before the hyphen: that of Hong Kong is Cantonese."""
+"""Common Voice's Chinese folders; of others the language is what stands before the hyphen."""
 OLD_CODES = {"iw": "he", "jw": "jv", "in": "id"}
 """Codes that VoxLingua107 uses and ISO 639-1 has withdrawn."""
 TARGETS = {
@@ -178,9 +178,7 @@ def separated(lines: list[Line]) -> list[Line]:
     for line in lines:
         for name in _who(line):
             first[name] = min(first.get(name, 2), rank.get(line["split"], 2))
-    return [
-        line for line in lines if all(first[name] == rank.get(line["split"], 2) for name in _who(line))
-    ]
+    return [line for line in lines if all(first[name] == rank.get(line["split"], 2) for name in _who(line))]
 
 
 def _who(line: Line) -> list[tuple[str, str]]:
@@ -222,9 +220,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of `python -m dialect_id manifest`."""
     parser.add_argument("kind", choices=READERS)
     parser.add_argument("folder", type=Path, help="of the corpus")
-    parser.add_argument("out", type=Path, help="the manifest to write: FOLDER/manifest.jsonl of a data folder")
     parser.add_argument(
-        "--dev", type=float, default=0.0, metavar="SHARE", help="of speakers or sources, if there is no dev part"
+        "out", type=Path, help="the manifest to write: FOLDER/manifest.jsonl of a data folder"
+    )
+    parser.add_argument(
+        "--dev",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of speakers or sources, if there is no dev part",
     )
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -70,17 +70,20 @@ def answer_of(recording: Recording, folder: str, spec: DataSpec) -> str | None:
     return None if raw is None else spec.rename.get(str(raw), str(raw))
 
 
-def gather(data: Path, spec: DataSpec, judged_by: str = "dev") -> Corpus:
+def gather(data: Path, spec: DataSpec, *, labels: tuple[str, ...] = (), judged_by: str = "dev") -> Corpus:
     """Reads the manifests of a recipe.
 
     Args:
         data: the folder that its folders stand in.
         spec: of the data.
+        labels: of a network that is trained already; then no extra folder is opened.
         judged_by: the split of main that becomes `Corpus.judged`.
 
     Raises:
         ManifestError: a folder has no manifest, main has no answers to learn, or a recording of main none.
     """
+    if labels:
+        spec = replace(spec, labels=labels, extra=(), unlabelled=(), noise=(), guard=())
     main = read_manifest(data / spec.main)
     train, dev = (split_recordings(main, split, spec.dev_share) for split in ("train", "dev"))
     held = _names(each for each in main if each.split in ("dev", "test")) | _names(dev)
@@ -96,7 +99,7 @@ def gather(data: Path, spec: DataSpec, judged_by: str = "dev") -> Corpus:
         for folder in (*spec.extra, *spec.unlabelled)
     }
     labelled = {spec.main: train} | {folder: others[folder] for folder in spec.extra}
-    labels = spec.labels or _labels(labelled, spec)
+    labels = labels or spec.labels or _labels(labelled, spec)
     if not labels:
         raise ManifestError(f"{data / spec.main}: no line of split 'train' has the key {spec.truth!r}")
     known = {label: number for number, label in enumerate(labels)}

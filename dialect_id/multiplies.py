@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def count_multiplies(network: nn.Module, frames: int, mels: int) -> int:
-    """Of convolutions and linear maps over (1, frames, mels); normalisation folds into them and costs none."""
+    """Of convolutions and linear maps over (1, frames, mels); normalisation folds into them."""
     total = 0
 
     def weighted(module: nn.Module, _: Any, output: Tensor) -> None:

@@ -75,6 +75,8 @@ class MixSpec:
     noise_share: float = 0.0
     """Of examples that are noise alone, of which every label is to be equally likely: outlier exposure
     (Hendrycks et al., arXiv 1812.04606)."""
+    tail_frames: int = 50
+    """Up to so many frames at the end of an example are silence, as where a device fills up the last hop."""
     noise: NoiseSpec = field(default_factory=NoiseSpec)
     channel: ChannelSpec = field(default_factory=ChannelSpec)
     masks: MaskSpec = field(default_factory=MaskSpec)
@@ -83,6 +85,8 @@ class MixSpec:
         low, high = self.crop_frames
         if not 1 <= low <= high:
             raise RecipeError(f"mix.crop_frames must rise from 1, got {low}, {high}")
+        if not 0 <= self.tail_frames < low:
+            raise RecipeError(f"mix.tail_frames must be 0 to {low - 1}, got {self.tail_frames}")
         if not 0 <= self.balance <= 1:
             raise RecipeError(f"mix.balance must be 0 to 1, got {self.balance}")
         if min(self.unlabelled_share, self.noise_share) < 0 or self.unlabelled_share + self.noise_share >= 1:
@@ -94,7 +98,7 @@ class MixSpec:
 
 @dataclass(frozen=True, slots=True)
 class TeachingSpec:
-    """Another model's answers to learn beside the labels, from files made before (see dialect_id.teaching)."""
+    """Another model's answers to learn beside the labels, from files (see dialect_id.teaching)."""
 
     folder: str = ""
     """Holds a folder for each data folder that is taught, by its name; "": no teacher."""
@@ -106,11 +110,22 @@ class TeachingSpec:
     """Leave out recordings with labels for which the teacher holds another language likelier."""
     embedding: float = 0.0
     """Weight of 1 - cosine between the teacher's mean frame of a crop and a linear map of the embedding."""
+    frames: float = 0.0
+    """Weight of 1 - cosine between each frame of the teacher and a linear map of the last block's step of
+    `delay_ms` later. For networks that stream."""
+    frame_ms: int = 40
+    """Period of the teacher's frames, as they are compared."""
+    delay_ms: int = 160
+    """Causal steps know nothing of what comes; so much of it they may hear first."""
 
     def __post_init__(self) -> None:
-        if min(self.posteriors, self.embedding) < 0 or not self.temperature > 0:
+        if min(self.posteriors, self.embedding, self.frames) < 0 or not self.temperature > 0:
             raise RecipeError(f"teaching: weights must not be negative, the temperature positive: {self}")
-        if (self.posteriors or self.embedding) and not self.folder:
+        if self.frame_ms < 20 or self.delay_ms < 0 or self.delay_ms % self.frame_ms:
+            raise RecipeError(
+                f"teaching.delay_ms must be a multiple of frame_ms, got {self.delay_ms}, {self.frame_ms}"
+            )
+        if (self.posteriors or self.embedding or self.frames) and not self.folder:
             raise RecipeError("teaching.folder is missing: where do the teacher's answers lie?")
 
 

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from dialect_id.batches import NOISE_ALONE, Batch, Sampler, Store, mean_and_deviation
 from dialect_id.data import Corpus, Part, gather
 from dialect_id.dev import judge
+from dialect_id.dmsc import DMSC
 from dialect_id.head import with_margin
-from dialect_id.recipe import DialectRecipe
+from dialect_id.recipe import DialectRecipe, TeachingSpec
 from dialect_id.student import Student, make_network
 from dialect_id.teaching import Teacher
 from training.recipe import RecipeError, to_dict
@@ -52,7 +53,9 @@ class DialectTask:
         for store in self.stores:
             counts += np.bincount(store.classes[store.classes >= 0], minlength=len(counts))
         hours = {
-            store.folder: round(float(store.utterances.lengths().sum()) * self.spec.features.hop_ms / 3.6e6, 2)
+            store.folder: round(
+                float(store.utterances.lengths().sum()) * self.spec.features.hop_ms / 3.6e6, 2
+            )
             for store in self.stores
         }
         return {
@@ -97,7 +100,15 @@ class DialectTask:
         if self.spec.hops_weight and not network.streams:
             raise RecipeError(f"hops_weight is for networks that stream, not {self.spec.network.kind!r}")
         width = self.teacher.width if self.teacher else 0
-        return Student(network, self.spec.network.embedding, width, hops=self.spec.hops_weight > 0)
+        steps = 0
+        if self.spec.teaching.frames:
+            if not isinstance(network.network, DMSC):
+                raise RecipeError(
+                    f"teaching.frames is for networks that stream, not {self.spec.network.kind!r}"
+                )
+            steps = network.network.widths[-1]
+        hops = self.spec.hops_weight > 0
+        return Student(network, self.spec.network.embedding, width, hops=hops, steps=steps)
 
     def batches(self, epoch: int, rank: int, world: int) -> Iterator[Batch]:
         """Examples of one epoch; epoch, rank and the recipe's seed fix them."""
@@ -105,11 +116,18 @@ class DialectTask:
         return self._sampler(seed).batches(self.spec.loop.batch, self.steps_per_epoch, epoch)
 
     def _sampler(self, seed: int) -> Sampler:
-        return Sampler(self.stores, self.noise, self.spec.mix, self.spec.features, seed, self.teacher)
+        return Sampler(
+            self.stores,
+            self.noise,
+            self.spec.mix,
+            features=self.spec.features,
+            seed=seed,
+            teacher=self.teacher,
+        )
 
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Cross-entropy with the labels, and what the teacher's answers add, in float32."""
-        logits, directions = model(batch.frames)
+        logits, directions, steps = model(batch.frames)
         logits = logits.float()
         weight = self.spec.hops_weight
         loss = self._label_loss(logits[:, -1], batch)
@@ -124,6 +142,9 @@ class DialectTask:
             more = teacher_losses(logits[:, -1], directions.float(), batch, self.teacher)
             teaching = self.spec.teaching
             loss = loss + teaching.posteriors * more["divergence"] + teaching.embedding * more["direction"]
+            if teaching.frames:
+                more["frames"] = frames_loss(steps.float(), batch, self._step_ms, teaching)
+                loss = loss + teaching.frames * more["frames"]
             told |= more
         return loss, told
 
@@ -140,9 +161,29 @@ class DialectTask:
         losses = torch.where(spoken, losses, torch.where(classes == NOISE_ALONE, even, 0.0))
         return losses.mean()
 
+    @property
+    def _step_ms(self) -> float:
+        return self.spec.features.hop_ms * self.spec.network.dmsc.stride
+
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Figures of the dev recordings (see dialect_id.dev.judge)."""
         return judge(model, self.dev, self.unknown)
+
+
+def frames_loss(steps: Tensor, batch: Batch, step_ms: float, spec: TeachingSpec) -> Tensor:
+    """Mean 1 - cosine between a teacher's frames and the steps heard `spec.delay_ms` after each.
+
+    Args:
+        steps: (batch, steps, the teacher's width), of `step_ms`; the mean of those of one frame counts.
+        batch: with the teacher's frames and their weights.
+        step_ms: a divisor of spec.frame_ms.
+        spec: period and delay.
+    """
+    together = round(spec.frame_ms / step_ms)
+    count, late = batch.teacher_frames.shape[1], round(spec.delay_ms / spec.frame_ms)
+    found = steps[:, : count * together].unflatten(1, (count, together)).mean(2)[:, late:]
+    apart = 1 - F.cosine_similarity(found, batch.teacher_frames[:, : count - late], dim=-1)
+    return torch.as_tensor((apart.mean(1) * batch.direction_weights).mean())
 
 
 def teacher_losses(logits: Tensor, directions: Tensor, batch: Batch, teacher: Teacher) -> dict[str, Tensor]:

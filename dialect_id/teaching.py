@@ -79,11 +79,12 @@ class Teacher:
             known |= posteriors.any(axis=0)
         self.known: NDArray[np.int64] = np.flatnonzero(known)
         """Labels that the teacher knows."""
-        if spec.embedding and len(widths) != 1:
+        taught = spec.embedding > 0 or spec.frames > 0
+        if taught and len(widths) != 1:
             raise ManifestError(f"{root}: wants frames.npy of one width, found widths {sorted(widths)}")
         if spec.posteriors and len(self.known) < 2:
             raise ManifestError(f"{root}: the teacher's classes hold {len(self.known)} of the labels")
-        self.width = widths.pop() if spec.embedding else 0
+        self.width = widths.pop() if taught else 0
         self.centre = self._centre() if self.width else np.zeros(0, np.float32)
         """(width,) mean frame: directions are told from there."""
 
@@ -124,12 +125,21 @@ class Teacher:
     def direction(
         self, folder: str, recording: Recording, start: float, end: float
     ) -> tuple[NDArray[np.float32], np.float32]:
-        """Mean frame (width,) of a piece of a recording, less the centre, and the weight 1; or zeros and 0."""
+        """Mean frame (width,) of a piece of a recording, less the centre, with weight 1; or zeros with 0."""
         answers = self.answers.get(folder)
         mean = answers.mean(recording, start, end) if answers else None
         if mean is None:
             return np.zeros(self.width, np.float32), np.float32(0)
         return mean - self.centre, np.float32(1)
+
+    def frames(self, folder: str, recording: Recording, places: NDArray[np.float64]) -> NDArray[np.float32]:
+        """(places, width) frames at places, 0 to 1, of a recording, less the centre; zeros without any."""
+        answers = self.answers.get(folder)
+        span = answers.spans.get(str(recording.fields["audio"])) if answers else None
+        if answers is None or span is None or answers.frames is None or span[1] <= span[0]:
+            return np.zeros((len(places), self.width), np.float32)
+        at = span[0] + (places * (span[1] - span[0])).astype(np.int64).clip(0, span[1] - span[0] - 1)
+        return np.asarray(answers.frames[at].astype(np.float32) - self.centre)
 
 
 def _open(folder: Path, labels: tuple[str, ...]) -> Answers:
@@ -145,7 +155,7 @@ def _open(folder: Path, labels: tuple[str, ...]) -> Answers:
         codes = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
         if raw.shape != (len(index), len(codes)):
             raise ManifestError(
-                f"{folder}: posteriors.npy is {raw.shape}, wants ({len(index)}, {len(codes)}) by the index and "
+                f"{folder}: posteriors.npy is {raw.shape}, wants ({len(index)}, {len(codes)}) by index and "
                 "classes.json"
             )
         meant = [ALIASES.get(code, code) for code in codes]
