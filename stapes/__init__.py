@@ -18,10 +18,11 @@ from stapes.events import (
     SpeechStarted,
     TextChanged,
     TextFinished,
+    Word,
 )
 from stapes.model import Model, bundled_models
 from stapes.onnxfile import ModelFileError
-from stapes.scoring import score
+from stapes.scoring import judge, score
 from stapes.sources import (
     ArraySource,
     FileSource,
@@ -60,9 +61,11 @@ __all__ = [
     "TextFinished",
     "WavSource",
     "WindowSpec",
+    "Word",
     "bundled_models",
     "events",
     "fbank",
+    "judge",
     "load",
     "onnxfile",
     "open_source",

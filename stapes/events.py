@@ -64,12 +64,28 @@ class TextChanged(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """One word of a text."""
+
+    text: str
+    start: float
+    """Where it begins, in seconds since the start of the stream."""
+    end: float
+    """Where it ends."""
+    confidence: float
+    """0 to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TextFinished(_Event):
     """The final text of an utterance that ended at `at`."""
 
     text: str
     nbest: tuple[tuple[str, float], ...] = ()
-    """Alternatives with their scores, best first."""
+    """Texts with their scores, best first: natural logarithms, which compare within an utterance."""
+    words: tuple[Word, ...] = ()
+    confidence: float = 1.0
+    """Of the whole text: the geometric mean of its words'."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,16 +1,19 @@
-"""Model: one onnxruntime session, what the file says of itself, and the recurrent state."""
+"""Model: an onnxruntime session, what the file says of itself, and the recurrent state."""
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stapes import onnxfile
 from stapes.onnxfile import ModelFileError
+from stapes.reader import MemoryReader, SecondGraph
 from stapes.samples import Frames
+from stapes.sessions import open_session
 from stapes.spec import ModelSpec, Scores
 
 _BUNDLED = Path(__file__).parent / "models"
@@ -48,13 +51,17 @@ class Model:
     """What the file says of itself."""
     path: Path
     """The file."""
+    reader: MemoryReader | None
+    """What was heard since the last reset, for a decoder that writes from it; None: one graph is all."""
 
-    def __init__(self, session: Any, spec: ModelSpec, path: Path) -> None:
+    def __init__(self, session: Any, spec: ModelSpec, path: Path, second: SecondGraph | None = None) -> None:
         self.spec = spec
         self.path = path
         self._session = session
+        self._second = second
+        self.reader = MemoryReader(second, len(spec.labels)) if second else None
         self._states = tuple(state.name for state in spec.states)
-        self._outputs = ["scores", *(f"{name}_next" for name in self._states)]
+        self._outputs = ["scores", *(f"{name}_next" for name in self._states), *["memory"] * bool(second)]
         # Two sets of states: each call reads one and writes the other.
         self._kept = [[np.zeros((1, *state.shape), np.float32) for state in spec.states] for _ in range(2)]
         self._now = 0
@@ -78,18 +85,27 @@ class Model:
             raise ValueError(f"threads must be at least 1, got {threads}")
         path = _find(name_or_path)
         data, spec = onnxfile.read(path, check=verify)
-        session = _session(data, threads, path)
-        _check(session, spec, path)
-        return cls(session, spec, path)
+        inner = onnxfile.second_graph(data)
+        session = open_session(data, threads, path)
+        _check(session, spec, path, memory=inner is not None)
+        return cls(session, spec, path, SecondGraph(inner, threads, path) if inner is not None else None)
 
-    def fork(self) -> Self:
-        """The same model with states of its own, at their start."""
-        return type(self)(self._session, self.spec, self.path)
+    def fork(self, **params: Any) -> Self:
+        """The same model with states of its own, at their start.
+
+        Args:
+            params: in place of those of the spec, such as `hotwords=["new york"]`; the task's decoder refuses
+                what it does not know.
+        """
+        spec = replace(self.spec, params={**self.spec.params, **params}) if params else self.spec
+        return type(self)(self._session, spec, self.path, self._second)
 
     def reset(self) -> None:
-        """Puts the states back to zero."""
+        """Puts the states back to zero, and forgets what was heard."""
         for state in self._kept[self._now]:
             state.fill(0)
+        if self.reader:
+            self.reader.reset()
 
     def __call__(self, frames: Frames) -> Scores:
         """Scores of the next frames.
@@ -110,6 +126,8 @@ class Model:
             bound.frames[0] = frames
             bound.run(bound.calls[self._now])
             self._now = 1 - self._now
+            if self.reader:
+                self.reader.hear(bound.memory[0])
             scores: Scores = bound.scores[0].copy()
             return scores
         return self._call(frames)
@@ -123,7 +141,7 @@ class Model:
             )
         feed = dict(zip(self._states, self._kept[self._now], strict=True))
         try:
-            scores, *states = self._session.run(self._outputs, feed | {"frames": frames[None]})
+            scores, *rest = self._session.run(self._outputs, feed | {"frames": frames[None]})
         except Exception as error:  # onnxruntime's exceptions share no narrower base class
             raise ModelFileError(
                 f"{self.path}: onnxruntime cannot run it on {frames.shape}: {error}"
@@ -133,13 +151,21 @@ class Model:
                 f"{self.path}: scores are {scores.shape}, the metadata names {len(spec.labels)} labels"
             )
         self._now = 1 - self._now
-        for kept, state in zip(self._kept[self._now], states, strict=True):
+        for kept, state in zip(self._kept[self._now], rest, strict=False):
             kept[...] = state
+        memory = np.zeros((1, 0, 0), np.float32)
+        if self.reader:
+            memory = rest[-1]
+            if memory.ndim != 3 or memory.shape[1] != scores.shape[1]:
+                raise ModelFileError(
+                    f"{self.path}: memory is {memory.shape}, wants a step for each of scores {scores.shape}"
+                )
+            self.reader.hear(memory[0])
         if self._bound is None and (spec.streamed or spec.window.mode == "sliding"):
-            self._bound = self._bind(frames.shape, scores.shape)
+            self._bound = self._bind(frames.shape, scores.shape, memory.shape)
         return scores[0]  # type: ignore[no-any-return]
 
-    def _bind(self, frames: tuple[int, ...], scores: tuple[int, ...]) -> "_Bound":
+    def _bind(self, frames: tuple[int, ...], scores: tuple[int, ...], memory: tuple[int, ...]) -> "_Bound":
         """Calls with fixed places for all that goes in and out; a tenth faster where models are small."""
         from onnxruntime import OrtValue
 
@@ -147,12 +173,13 @@ class Model:
             shape=frames,
             frames=np.zeros((1, *frames), np.float32),
             scores=np.zeros(scores, np.float32),
+            memory=np.zeros(memory, np.float32),
             calls=(self._session.io_binding(), self._session.io_binding()),
             run=self._session.run_with_iobinding,
         )
         for now, call in enumerate(bound.calls):
             arrays_in = [bound.frames, *self._kept[now]]
-            arrays_out = [bound.scores, *self._kept[1 - now]]
+            arrays_out = [bound.scores, *self._kept[1 - now], *[bound.memory] * bool(self.reader)]
             # An OrtValue on the CPU does not copy: it stands for the array's own memory.
             for name, array in zip(("frames", *self._states), arrays_in, strict=True):
                 call.bind_ortvalue_input(name, OrtValue.ortvalue_from_numpy(array))
@@ -171,32 +198,19 @@ class _Bound:
     """(1, frames, mels), read by each call."""
     scores: Scores
     """(1, steps, labels), written by each call."""
+    memory: NDArray[np.float32]
+    """(1, steps, width), written by each call; empty if there is no second graph."""
     calls: tuple[Any, Any]
     """onnxruntime's bindings: from the first states to the second, and back."""
     run: Callable[[Any], None]
 
 
-def _session(data: bytes, threads: int, path: Path) -> Any:
-    import onnxruntime  # takes most of the time of a cold start, so only whoever loads a model pays for it
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's exceptions share no narrower base class
-        raise ModelFileError(f"{path}: onnxruntime refuses it: {error}") from error
-
-
-def _check(session: Any, spec: ModelSpec, path: Path) -> None:
+def _check(session: Any, spec: ModelSpec, path: Path, *, memory: bool) -> None:
     """The graph's inputs and outputs against what the metadata promises."""
     inputs = {node.name: node for node in session.get_inputs()}
     outputs = {node.name: node for node in session.get_outputs()}
     wanted_in = {"frames", *(state.name for state in spec.states)}
-    wanted_out = {"scores", *(f"{state.name}_next" for state in spec.states)}
+    wanted_out = {"scores", *(f"{state.name}_next" for state in spec.states), *["memory"] * memory}
     if inputs.keys() != wanted_in:
         raise ModelFileError(
             f"{path}: its metadata wants inputs {sorted(wanted_in)}, the graph has {sorted(inputs)}"

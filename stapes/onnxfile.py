@@ -5,6 +5,9 @@ A model is a protobuf message. Only its outline is needed here, so the wire form
 for; field numbers are those of onnx.proto. Two `metadata_props` are ours: `stapes`, the spec as JSON, and
 `stapes_sha256`, the hash of the whole file with that value itself read as 64 zeros.
 
+A model that writes text has a second graph. It lies in the first one's as a tensor of bytes that no node
+uses, named `stapes.decoder`: a valid model still, which others may open and the hash covers whole.
+
 The hash is integrity, not authenticity: it tells of a cut or damaged file. Whoever changes a file on
 purpose can stamp it anew, so load only models from those whom you trust.
 """
@@ -19,6 +22,7 @@ from stapes.spec import ModelSpec, SpecError
 
 SPEC_KEY = "stapes"
 HASH_KEY = "stapes_sha256"
+SECOND_GRAPH = "stapes.decoder"
 _BLANK = b"0" * 64
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MODEL_GRAPH, _MODEL_METADATA, _MODEL_TRAINING, _MODEL_FUNCTIONS = 7, 14, 20, 25
@@ -144,7 +148,9 @@ _INTO: dict[int, dict[int, int]] = {
     _TRAINING: {1: _GRAPH, 2: _GRAPH},
     _SPARSE: {1: _TENSOR, 2: _TENSOR},
 }
-_TENSOR_NAME, _TENSOR_EXTERNAL, _TENSOR_LOCATION = 8, 13, 14
+_TENSOR_TYPE, _TENSOR_NAME, _TENSOR_RAW, _TENSOR_EXTERNAL, _TENSOR_LOCATION = 2, 8, 9, 13, 14
+_UINT8 = 2
+_GRAPH_TENSOR = 5
 
 
 def _refuse_external(data: bytes, message: _Field, kind: int, depth: int) -> None:
@@ -217,6 +223,28 @@ def read(path: str | os.PathLike[str], *, check: bool = True) -> tuple[bytes, Mo
         return data, _spec(outline)
     except ModelFileError as error:
         raise ModelFileError(f"{Path(path)}: {error}") from error.__cause__
+
+
+def second_graph(data: bytes) -> bytes | None:
+    """The serialised second graph in a model file's content, None if it has none.
+
+    Raises:
+        ModelFileError: the tensor of that name is of another type, or its bytes are not kept raw.
+    """
+    for graph in _walk(data, 0, len(data)):
+        if graph.number != _MODEL_GRAPH:
+            continue
+        for tensor in _walk(data, graph.start, graph.end):
+            if tensor.number != _GRAPH_TENSOR:
+                continue
+            parts = {part.number: part for part in _walk(data, tensor.start, tensor.end)}
+            if _text(data, parts.get(_TENSOR_NAME)) != SECOND_GRAPH:
+                continue
+            kind, raw = parts.get(_TENSOR_TYPE), parts.get(_TENSOR_RAW)
+            if kind is None or kind.value != _UINT8 or raw is None:
+                raise ModelFileError(f"tensor {SECOND_GRAPH!r} must be raw bytes (uint8)")
+            return data[raw.start : raw.end]
+    return None
 
 
 def read_spec(path: str | os.PathLike[str]) -> ModelSpec:

@@ -1,6 +1,7 @@
 """Whole clips: the scores of every window that fits into the clip with as little silence around as can be."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from stapes.model import Model
 from stapes.resample import resample
 from stapes.samples import Frames, Samples, as_samples, refuse_loud
 from stapes.spec import ModelSpec, Scores
+from stapes.tasks import task_of
 
 
 def score(model: Model, samples: Samples, sample_rate: int = 16_000) -> Scores:
@@ -32,6 +34,20 @@ def score(model: Model, samples: Samples, sample_rate: int = 16_000) -> Scores:
         ValueError: more than one axis, samples that are not finite or far out of [-1, 1], or a rate that
             cannot be resampled.
     """
+    scores = _score(model, samples, sample_rate)
+    model.reset()
+    return scores
+
+
+def judge(model: Model, samples: Samples, sample_rate: int = 16_000) -> dict[str, Any]:
+    """What a model's task says of a whole clip: its label, its text. Arguments and errors as `score`."""
+    scores = _score(model, samples, sample_rate)
+    result = task_of(model.spec).clip(scores, model.spec, model.reader)
+    model.reset()
+    return result
+
+
+def _score(model: Model, samples: Samples, sample_rate: int) -> Scores:
     clip = as_samples(samples)
     fine = np.isfinite(clip)
     if not fine.all():
@@ -42,9 +58,7 @@ def score(model: Model, samples: Samples, sample_rate: int = 16_000) -> Scores:
         clip = resample(clip, sample_rate, rate)
     frames = fbank(_centred(clip, model.spec), model.spec.features)
     model.reset()
-    scores = _run(model.spec)(model, frames)
-    model.reset()
-    return scores
+    return _run(model.spec)(model, frames)
 
 
 def _centred(clip: Samples, spec: ModelSpec) -> Samples:

@@ -83,7 +83,7 @@ class SegmentLane:
     def reset(self) -> None:
         """Back to the start of a stream."""
         self.model.reset()
-        self._decoder = task_of(self.model.spec).decoder(self.model.spec)
+        self._decoder = task_of(self.model.spec).decoder(self.model.spec, self.model.reader)
         self._recent = _Recent(self._features, self._endpoint)
         self._from: int | None = None
         """While there is speech: number of the first frame not yet given to the model."""
@@ -146,6 +146,7 @@ class SegmentLane:
         """Speech up to frame `end` to the model."""
         if self._from is None or end <= self._from:
             return []
+        self.model.reset()
         scores = self.model(self._recent.between(self._from, end))
         self._from = self._given = end
         events = self._decoder.push(scores, at) + self._decoder.flush(at)
@@ -176,7 +177,7 @@ class SpeechLane:
     def reset(self) -> None:
         """Back to the start of a stream."""
         self.model.reset()
-        self._decoder = task_of(self.model.spec).decoder(self.model.spec)
+        self._decoder = task_of(self.model.spec).decoder(self.model.spec, self.model.reader)
         self._recent = _Recent(self._features, self._endpoint)
         self._from: int | None = None
         """While there is speech: number of the first frame not yet given to the model."""

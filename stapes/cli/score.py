@@ -10,7 +10,7 @@ from typing import Any
 
 from stapes.cli.output import Commands, complain, print_json
 from stapes.model import Model
-from stapes.scoring import score
+from stapes.scoring import judge
 from stapes.sources import read
 from stapes.tasks import Task, task_of
 
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         parser.error("name FILEs or a --manifest, one of the two")
     model = Model.load(args.model)
     task = task_of(model.spec)
-    task.decoder(model.spec)  # wrong params are told once, not for each clip
+    task.decoder(model.spec, model.reader)  # wrong params are told once, not for each clip
     clips = list(_manifest(args.manifest, task)) if args.manifest else [_Clip(Path(f)) for f in args.files]
     results: list[dict[str, Any]] = []
     truths: list[str] = []
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         try:
             samples, rate = read(clip.file)
             start = time.perf_counter()
-            result = task.clip(score(model, samples, rate), model.spec)
+            result = judge(model, samples, rate)
             spent += time.perf_counter() - start
         except (OSError, ValueError) as error:
             complain(error, str(clip.file))

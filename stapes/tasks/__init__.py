@@ -9,7 +9,8 @@ from typing import Any, Final, Protocol
 
 from stapes.events import Event
 from stapes.spec import ModelSpec, Scores, SpecError
-from stapes.tasks import dialect_id, kws
+from stapes.tasks import asr, dialect_id, kws
+from stapes.tasks.reading import Reader
 
 
 class Decoder(Protocol):
@@ -35,10 +36,11 @@ class Task:
 
     truth: tuple[str, ...]
     """Keys of the right answer in a manifest line: the first that is there counts."""
-    decoder: Callable[[ModelSpec], Decoder]
-    """A fresh decoder. Raises SpecError for params that are missing, unknown or out of range."""
-    clip: Callable[[Scores, ModelSpec], dict[str, Any]]
-    """The result for a whole clip, from the (steps, labels) scores of `stapes.scoring.score`."""
+    decoder: Callable[[ModelSpec, Reader | None], Decoder]
+    """A fresh decoder; the reader is that of a model with a second graph. Raises SpecError for params that
+    are missing, unknown or out of range."""
+    clip: Callable[[Scores, ModelSpec, Reader | None], dict[str, Any]]
+    """The result for a whole clip, from the (steps, labels) scores of it; see `stapes.scoring.judge`."""
     metrics: Callable[[Sequence[Mapping[str, Any]], Sequence[str], ModelSpec], dict[str, Any]]
     """Figures over the results of many clips and their right answers."""
     carries: bool = False
@@ -52,6 +54,7 @@ class Task:
 
 
 TASKS: Final[dict[str, Task]] = {
+    "asr": Task(truth=("text",), decoder=asr.TextDecoder, clip=asr.clip, metrics=asr.metrics),
     "dialect_id": Task(
         truth=("language", "dialect", "accent", "label"),
         decoder=dialect_id.DialectDecoder,

@@ -112,7 +112,7 @@ class DialectDecoder:
         `turn_ratio` times as likely as what was announced last.
     """
 
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: ModelSpec, _: object = None) -> None:
         self._params = DialectParams.of(spec)
         self._model, self._rate, self._labels = spec.name, spec.features.sample_rate, spec.labels
         self._hop = spec.window.hop * spec.features.hop_samples
@@ -182,7 +182,7 @@ def _answer(label: str, posterior: float, floor: float) -> tuple[str, float]:
     return (label, posterior) if posterior >= floor else (UNKNOWN, floor)
 
 
-def clip(scores: Scores, spec: ModelSpec) -> dict[str, Any]:
+def clip(scores: Scores, spec: ModelSpec, _: object = None) -> dict[str, Any]:
     """The language of a whole clip, by its last step, which has heard all of it.
 
     Args:

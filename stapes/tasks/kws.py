@@ -78,7 +78,7 @@ class KeywordDecoder:
     the refractory time, and the same one also until its mean has been below its threshold.
     """
 
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: ModelSpec, _: object = None) -> None:
         params = KeywordParams.of(spec)
         self._model, self._rate = spec.name, spec.features.sample_rate
         self._hop = spec.window.hop * spec.features.hop_samples
@@ -128,7 +128,7 @@ class KeywordDecoder:
         return KeywordSpotted(at=at, model=self._model, rate=self._rate, label=label, score=round(best, 4))
 
 
-def clip(scores: Scores, spec: ModelSpec) -> dict[str, Any]:
+def clip(scores: Scores, spec: ModelSpec, _: object = None) -> dict[str, Any]:
     """The label of a whole clip: of the step at which some keyword is surest, the likeliest label.
 
     Args:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from stapes.onnxfile import stamp
 from stapes.spec import FbankSpec, ModelSpec, StateSpec, WindowMode, WindowSpec
 
-Tensor = NDArray[np.float32] | NDArray[np.int64]
-_FLOAT, _INT64 = 1, 7
+Tensor = NDArray[np.float32] | NDArray[np.int64] | NDArray[np.uint8]
+_FLOAT, _UINT8, _INT64 = 1, 2, 7
 LABELS = ("_silence_", "_unknown_", "low", "high")
 
 
@@ -38,7 +38,7 @@ def message(field_: int, content: bytes | str) -> bytes:
 
 def tensor(name: str, values: Tensor, external: bool = False) -> bytes:
     """A TensorProto; `external` says that its values lie in another file."""
-    kind = _INT64 if values.dtype == np.int64 else _FLOAT
+    kind = {"float32": _FLOAT, "int64": _INT64, "uint8": _UINT8}[values.dtype.name]
     out = b"".join(number(1, n) for n in values.shape) + number(2, kind) + message(8, name)
     if external:
         return out + message(13, message(1, "location") + message(2, "weights.bin")) + number(14, 1)
@@ -52,7 +52,7 @@ class Node:
     kind: str
     inputs: Sequence[str]
     outputs: Sequence[str]
-    attributes: Mapping[str, int | float | bytes] = field(default_factory=dict)
+    attributes: Mapping[str, int | float | str | bytes] = field(default_factory=dict)
     """bytes: an encoded TensorProto."""
 
     def encode(self) -> bytes:
@@ -61,6 +61,8 @@ class Node:
         for name, value in self.attributes.items():
             if isinstance(value, bytes):
                 content = message(5, value) + number(20, 4)
+            elif isinstance(value, str):
+                content = message(4, value) + number(20, 3)
             elif isinstance(value, int):
                 content = number(3, value) + number(20, 2)
             else:
@@ -72,9 +74,9 @@ class Node:
 Shape = Sequence[int | str]
 
 
-def _value_info(name: str, shape: Shape) -> bytes:
+def _value_info(name: str, shape: Shape, kind: int = _FLOAT) -> bytes:
     axes = b"".join(message(1, number(1, n) if isinstance(n, int) else message(2, n)) for n in shape)
-    return message(1, name) + message(2, message(1, number(1, _FLOAT) + message(2, axes)))
+    return message(1, name) + message(2, message(1, number(1, kind) + message(2, axes)))
 
 
 def graph(
@@ -89,7 +91,9 @@ def graph(
         b"".join(message(1, node.encode()) for node in nodes)
         + message(2, "tiny")
         + b"".join(message(5, tensor(n, w, n in external)) for n, w in weights.items())
-        + b"".join(message(11, _value_info(n, s)) for n, s in inputs.items())
+        + b"".join(
+            message(11, _value_info(n, s, _INT64 if n == "tokens" else _FLOAT)) for n, s in inputs.items()
+        )
         + b"".join(message(12, _value_info(n, s)) for n, s in outputs.items())
     )
 

@@ -12,7 +12,7 @@ from stapes.tasks import TASKS, Task
 class TraceDecoder:
     """One event a step, with all its scores."""
 
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: ModelSpec, _: object = None) -> None:
         self._spec = spec
 
     def push(self, scores: Scores, at: int) -> list[Event]:
@@ -30,7 +30,7 @@ class TraceDecoder:
         )
 
 
-def _clip(scores: Scores, spec: ModelSpec) -> dict[str, Any]:
+def _clip(scores: Scores, spec: ModelSpec, _: object = None) -> dict[str, Any]:
     return {"label": spec.labels[int(scores.sum(axis=0).argmax())], "scores": {}}
 
 

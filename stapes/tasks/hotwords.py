@@ -1,0 +1,97 @@
+"""Phrases that are expected: hypotheses that contain one score higher.
+
+The bonus grows with each character of a phrase as it is written, so that the beam does not lose it half-way,
+and is taken back if the phrase is not finished. Phrases are matched as text, however the symbols cut it: an
+automaton over characters with failure links (Aho and Corasick 1975).
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stapes.tasks.symbols import SPACE
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """How far a hypothesis has come in the phrases."""
+
+    node: int = -1
+    """Of the automaton; -1: nothing is written yet."""
+    earned: float = 0.0
+    """Bonus of complete phrases, which stays."""
+    paid: int = 0
+    """So many characters of the phrase being written belong to a shorter one, which was complete."""
+    bonus: float = 0.0
+    """What was earned, and that of the phrase being written."""
+
+
+class Hotwords:
+    """The automaton of some phrases."""
+
+    def __init__(self, phrases: Sequence[str], labels: Sequence[str], bonus: float) -> None:
+        """Builds it.
+
+        Args:
+            phrases: words as they are written, such as "new york".
+            labels: all symbols; where none is a space, phrases begin and end anywhere (Mandarin).
+            bonus: for each character, in nats.
+        """
+        self._space = SPACE if any(SPACE in label for label in labels) else ""
+        self._bonus = bonus
+        self._next: list[dict[str, int]] = [{}]
+        self._depth, self._complete = [0], [False]
+        for phrase in phrases:
+            words = phrase.lower().split()
+            if words:
+                self._add(self._space + self._space.join(words))
+        self._fall = self._links()
+
+    def _add(self, phrase: str) -> None:
+        node = 0
+        for char in phrase:
+            if char not in self._next[node]:
+                self._next[node][char] = len(self._next)
+                self._next.append({})
+                self._depth.append(self._depth[node] + 1)
+                self._complete.append(False)
+            node = self._next[node][char]
+        self._complete[node] = True
+
+    def _links(self) -> list[int]:
+        """For each node, that of its longest ending that also begins a phrase."""
+        fall = [0] * len(self._next)
+        waiting = deque(self._next[0].values())
+        while waiting:
+            node = waiting.popleft()
+            for char, child in self._next[node].items():
+                waiting.append(child)
+                back = fall[node]
+                while back and char not in self._next[back]:
+                    back = fall[back]
+                fall[child] = self._next[back].get(char, 0)
+        return fall
+
+    def after(self, match: Match, symbol: str) -> Match:
+        """The match once a symbol has been written."""
+        if not self._fall[1:]:
+            return match
+        node, earned, paid = max(match.node, 0), match.earned, match.paid
+        begin = self._space if match.node < 0 and not symbol.startswith(self._space) else ""
+        for char in begin + symbol.lower():
+            if self._complete[node] and char == self._space:
+                earned += self._bonus * (self._depth[node] - paid)
+                paid = self._depth[node]
+            while node and char not in self._next[node]:
+                back = self._fall[node]
+                paid = max(0, paid - (self._depth[node] - self._depth[back]))
+                node = back
+            node = self._next[node].get(char, 0)
+            if self._complete[node] and not self._space:
+                earned += self._bonus * (self._depth[node] - paid)
+                paid = self._depth[node]
+        return Match(node, earned, paid, earned + self._bonus * (self._depth[node] - paid))
+
+    def last(self, match: Match) -> float:
+        """The bonus of a hypothesis that ends here: a phrase that is not complete is lost."""
+        return match.bonus if match.node > 0 and self._complete[match.node] else match.earned
