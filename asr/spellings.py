@@ -72,9 +72,9 @@ def spelled(rng: Rng, word: str) -> str:
         else:
             parts.append(f"{{{char}}}")
         at += 1
-    if pauses < 0.12:
+    if pauses < 0.16:
         return ", ".join(part for part in parts if part != ",")
-    if pauses < 0.3 and len(parts) > 4:
+    if pauses < 0.36 and len(parts) > 4:
         cut = int(rng.integers(2, len(parts) - 1))
         parts.insert(cut, ",")
     return _joined(parts)
