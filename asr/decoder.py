@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asr.attention import GatedFeedForward, SelfAttention, SourceAttention, blocked
+from asr.dropout import Dropout
 from asr.encoder import EPSILON
 from asr.positions import sinusoids
 
@@ -42,7 +43,7 @@ class DecoderBlock(nn.Module):
         self.source_norm = nn.LayerNorm(spec.width, EPSILON)
         self.feed_forward = GatedFeedForward(spec.width, spec.inner)
         self.feed_forward_norm = nn.LayerNorm(spec.width, EPSILON)
-        self.dropout = nn.Dropout(spec.dropout)
+        self.dropout = Dropout(spec.dropout)
 
     def forward(self, x: Tensor, source: Tensor, bias: Tensor | None, causal: Tensor) -> Tensor:
         """Whole texts.
@@ -102,7 +103,7 @@ class Decoder(nn.Module):
         self.embedding = nn.Parameter(torch.randn(symbols, spec.width) / math.sqrt(spec.width))
         self.blocks = nn.ModuleList(DecoderBlock(spec, memory) for _ in range(spec.blocks))
         self.norm = nn.LayerNorm(spec.width, EPSILON) if spec.norm == "pre" else nn.Identity()
-        self.dropout = nn.Dropout(spec.dropout)
+        self.dropout = Dropout(spec.dropout)
 
     def forward(self, tokens: Tensor, memory: Tensor, steps: Tensor | None) -> Tensor:
         """Logits of what follows each token.

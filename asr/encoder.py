@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asr.attention import GatedFeedForward, SelfAttention, Turn, blocked, glu, linear
+from asr.dropout import Dropout
 from asr.positions import rotation, sinusoids
 
 EPSILON = 1e-6
@@ -64,7 +65,8 @@ class CausalConvolution(nn.Module):
         super().__init__()
         self.past = kernel - 1
         self.enter = linear(width, width, maps=2)
-        self.depthwise = nn.Conv1d(width, width, kernel, groups=width)
+        # Two-dimensional: both torch on a CPU, with bfloat16, and onnxruntime have faster kernels for it.
+        self.depthwise = nn.Conv2d(width, width, (1, kernel), groups=width)
         self.norm = nn.LayerNorm(width, EPSILON) if norm == "layer" else nn.BatchNorm1d(width)
         self.out = linear(width, width)
 
@@ -72,7 +74,7 @@ class CausalConvolution(nn.Module):
         """(batch, steps, width) and past (batch, width, kernel - 1), None: zeros, to such steps and past."""
         gated = glu(self.enter(x)).transpose(1, 2)
         joined = F.pad(gated, (self.past, 0)) if past is None else torch.cat((past, gated), dim=2)
-        y = self.depthwise(joined)  # (batch, width, steps)
+        y = self.depthwise(joined.unsqueeze(2)).squeeze(2)  # (batch, width, steps)
         if isinstance(self.norm, nn.BatchNorm1d):
             y = self.norm(y).transpose(1, 2)
         else:
@@ -93,7 +95,7 @@ class EncoderBlock(nn.Module):
             self.convolution_norm = nn.LayerNorm(spec.width, EPSILON)
         self.feed_forward = GatedFeedForward(spec.width, spec.inner)
         self.feed_forward_norm = nn.LayerNorm(spec.width, EPSILON)
-        self.dropout = nn.Dropout(spec.dropout)
+        self.dropout = Dropout(spec.dropout)
         self.has_convolution = spec.convolution > 0
 
     def forward(self, x: Tensor, bias: Tensor | None, turn: Turn | None) -> Tensor:
@@ -139,7 +141,7 @@ class Encoder(nn.Module):
         self.spec = spec
         self.enter = linear(spec.stack * spec.mels, spec.width)
         self.enter_norm = nn.LayerNorm(spec.width, EPSILON)
-        self.dropout = nn.Dropout(spec.dropout)
+        self.dropout = Dropout(spec.dropout)
         self.blocks = nn.ModuleList(EncoderBlock(spec) for _ in range(spec.blocks))
         self.norm = nn.LayerNorm(spec.width, EPSILON) if spec.norm == "pre" else nn.Identity()
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from asr.attention import attend, blocked, glu
 from asr.decoder import DecoderSpec
+from asr.dropout import Dropout
 from asr.encoder import EncoderSpec, visible
 from asr.positions import rotate, rotation, sinusoids
 from asr.recipe import AsrRecipe
@@ -225,3 +226,18 @@ def test_a_network_must_write_text_somehow() -> None:
         StbdSpec(decoder=DecoderSpec(blocks=0))
     with pytest.raises(ValueError, match="middle_ctc must be a block"):
         StbdSpec(ctc=True, middle_ctc=9)
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
+    dropout = Dropout(0.2)
+    torch.manual_seed(0)
+    x = torch.ones(300, 301)
+    out = dropout(x)
+    share = round(256 * 0.2) / 256
+    assert float((out == 0).float().mean()) == pytest.approx(share, abs=0.01)
+    assert out.max() == pytest.approx(1 / (1 - share))
+    torch.manual_seed(0)
+    torch.testing.assert_close(dropout(x), out)
+    assert dropout.eval()(x) is x
+    with pytest.raises(ValueError, match="1"):
+        Dropout(1.0)
