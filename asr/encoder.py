@@ -65,8 +65,7 @@ class CausalConvolution(nn.Module):
         super().__init__()
         self.past = kernel - 1
         self.enter = linear(width, width, maps=2)
-        # Two-dimensional: both torch on a CPU, with bfloat16, and onnxruntime have faster kernels for it.
-        self.depthwise = nn.Conv2d(width, width, (1, kernel), groups=width)
+        self.depthwise = nn.Conv1d(width, width, kernel, groups=width)
         self.norm = nn.LayerNorm(width, EPSILON) if norm == "layer" else nn.BatchNorm1d(width)
         self.out = linear(width, width)
 
@@ -74,7 +73,11 @@ class CausalConvolution(nn.Module):
         """(batch, steps, width) and past (batch, width, kernel - 1), None: zeros, to such steps and past."""
         gated = glu(self.enter(x)).transpose(1, 2)
         joined = F.pad(gated, (self.past, 0)) if past is None else torch.cat((past, gated), dim=2)
-        y = self.depthwise(joined.unsqueeze(2)).squeeze(2)  # (batch, width, steps)
+        # As a two-dimensional one: torch on a CPU, with bfloat16, and onnxruntime have faster kernels for it.
+        weight, bias = self.depthwise.weight.unsqueeze(2), self.depthwise.bias
+        y = F.conv2d(joined.unsqueeze(2), weight, bias, groups=weight.shape[0]).squeeze(
+            2
+        )  # (batch, width, steps)
         if isinstance(self.norm, nn.BatchNorm1d):
             y = self.norm(y).transpose(1, 2)
         else:
