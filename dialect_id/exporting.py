@@ -36,9 +36,9 @@ class Streaming(nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, frames: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        """See DialectNet.stream."""
-        return self.net.stream(frames, *states)
+    def forward(self, frames: Tensor, memory: Tensor, sums: Tensor, count: Tensor) -> tuple[Tensor, ...]:
+        """See DialectNet.stream; the states are those of DMSC.STATES."""
+        return self.net.stream(frames, memory, sums, count)
 
 
 def exportable(checkpoint: dict[str, Any], data: Path | None) -> Exportable:
