@@ -69,7 +69,7 @@ class LocalScales(nn.Module):
 
     def forward(self, x: Tensor, carry: Carry) -> Tensor:
         """(batch, channels, 1, steps) to (batch, outward, 1, steps)."""
-        groups = x.split(self.width, dim=1)
+        groups = torch.split(x, self.width, dim=1)
         scales = [groups[0]]
         for group, conv, norm in zip(groups[1:], self.convs, self.norms, strict=True):
             scales.append(torch.relu_(norm(conv(group + scales[-1], carry))))
@@ -114,7 +114,7 @@ class DynamicKernels(nn.Module):
         mixed = maps[0].reshape(shape) * weights[:, 0, :, :, None]
         for index, other in enumerate(maps[1:], 1):
             mixed = mixed + other.reshape(shape) * weights[:, index, :, :, None]
-        return mixed.reshape(summed.shape)
+        return torch.as_tensor(mixed.reshape(summed.shape))
 
 
 class DenseLayer(nn.Module):
@@ -170,8 +170,9 @@ class DMSC(nn.Module):
         self.blocks = nn.ModuleList()
         widths = [spec.stem]
         for index in range(len(spec.layers)):
-            self.blocks.append(DenseBlock(spec, widths[-1], index))
-            widths.append(self.blocks[-1].outward)
+            block = DenseBlock(spec, widths[-1], index)
+            self.blocks.append(block)
+            widths.append(block.outward)
         self.widths = tuple(widths)
         """Channels of the stem and of each block."""
         taps = widths if spec.global_pooling else widths[-1:]
