@@ -31,7 +31,7 @@ def test_interval_is_wilsons(right: int, n: int) -> None:
     z, p = 1.959963984540054, right / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    assert rate_of(right, n)["interval"] == pytest.approx([centre - half, centre + half], abs=6e-5)
+    assert rate_of(right, n)["interval"] == pytest.approx([centre - half, centre + half], abs=1e-6)
 
 
 def test_silence_and_unknown_are_as_many_as_a_keyword(data: Path) -> None:
