@@ -1,8 +1,8 @@
 """The twelve-class protocol: ten keywords, as much `_silence_` and as much `_unknown_`; and false accepts.
 
 Silence is cut from noise; it and the unknown words are each as many as a keyword has on average (as Kim et
-al., Interspeech 2021, rebalance them). Ours: noise at the level it was recorded with, from recordings of which
-nothing was trained on, and no second in which nothing can be heard.
+al., Interspeech 2021, rebalance them). Ours: noise at the level it was recorded with, from recordings of
+which nothing was trained on, and no second in which nothing can be heard.
 """
 
 import argparse
