@@ -1,5 +1,7 @@
 """k-means in batches (Sculley, 2010): pseudo-labels out of features that need not fit into memory at once."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -54,12 +56,15 @@ def assign(points: Tensor, centroids: Tensor, at_once: int = 1 << 16) -> Tensor:
 
 
 def _spread(points: Tensor, clusters: int, generator: torch.Generator) -> Tensor:
-    """k-means++: each first centroid is drawn by its squared distance from those before."""
+    """Greedy k-means++: each drawn by distance from those before, the best of some draws."""
     chosen = [points[int(torch.randint(len(points), (1,), generator=generator))]]
-    away = torch.full((len(points),), torch.inf)
+    away = (points - chosen[0]).square().sum(1)
+    tries = 2 + int(math.log(clusters))
     for _ in range(clusters - 1):
-        away = torch.minimum(away, (points - chosen[-1]).square().sum(1))
-        if not away.any():  # fewer different points than clusters
-            away = torch.ones_like(away)
-        chosen.append(points[int(torch.multinomial(away, 1, generator=generator))])
+        chances = away if away.any() else torch.ones_like(away)  # fewer different points than clusters
+        some = points[torch.multinomial(chances, tries, replacement=True, generator=generator)]
+        left = torch.minimum(away, torch.cdist(some, points).square())  # (tries, points)
+        best = int(left.sum(1).argmin())
+        chosen.append(some[best])
+        away = left[best]
     return torch.stack(chosen)

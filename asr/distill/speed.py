@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from asr.distill.encoder import Encoder
 from asr.distill.spec import DEEP_THIN, SHALLOW_WIDE, EncoderSpec
 from stapes.fbank import fbank
-from stapes.machine import machine
+from stapes.machine import describe
 from stapes.spec import FbankSpec
 
 FEATURES = FbankSpec(mels=80, scale=32768.0)
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> str:
-    """A table, front ends side by side."""
+    """A line a row: waveform to fbank."""
     rows = [
         row
         for name in args.students
@@ -55,14 +55,16 @@ def run(args: argparse.Namespace) -> str:
     ]
     if args.out:
         args.out.write_text(
-            json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n", encoding="utf-8"
+            json.dumps({"machine": describe(), "rows": rows}, indent=1) + "\n", encoding="utf-8"
         )
-    lines = [
-        f"{row['student']}, {row['engine']}, {row['threads']} threads: front end {row['waveform']['front_ms']:.1f}"
-        f" → {row['fbank']['front_ms']:.1f} ms, transformer {row['waveform']['transformer_ms']:.1f}"
-        f" → {row['fbank']['transformer_ms']:.1f} ms, together × {row['ratio']:.2f}"
-        for row in rows
-    ]
+    lines = []
+    for row in rows:
+        before, after = row["waveform"], row["fbank"]
+        lines.append(
+            f"{row['student']}, {row['engine']}, {row['threads']} threads: front end "
+            f"{before['front_ms']:.1f} to {after['front_ms']:.1f} ms, transformer "
+            f"{before['transformer_ms']:.1f} to {after['transformer_ms']:.1f} ms, in all × {row['ratio']:.2f}"
+        )
     return "\n".join(lines)
 
 

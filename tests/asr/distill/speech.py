@@ -29,8 +29,9 @@ def write_speech(root: Path, recordings: int = 12) -> None:
             ]
             wave = np.concatenate(pieces) + rng.normal(0, 0.01, sum(map(len, pieces)))
             soundfile.write(root / folder / f"{number}.wav", wave, 16_000)
-            row = {"audio": f"{number}.wav", "split": "dev" if number % 4 == 3 else "train"}
-            rows.append(row | {"text": "AB BA"[: 2 + number % 3], "label": "xy"[number % 2]})
+            split = ("train", "train", "test", "dev")[number % 4]
+            row = {"audio": f"{number}.wav", "split": split, "speaker": f"s{number // 4}"}
+            rows.append(row | {"text": "AB BA"[: 2 + number % 4], "label": "xy"[number % 2]})
         (root / folder / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 

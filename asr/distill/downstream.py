@@ -1,0 +1,184 @@
+"""What features are tried on: labelled recordings by speaker, and figures with intervals."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from asr.distill.encoder import Encoder
+from asr.distill.pretrain import PretrainRecipe, load_pretrained
+from asr.distill.task import load_student
+from asr.distill.teachers import EncoderTeacher, Teacher, load_teacher
+from stapes.spec import FbankSpec
+from stapes.tasks.edits import error_rates, normalise
+from training.audio import ClipStore, build_store
+from training.checkpoint import read
+from training.recipe import RecipeError, build
+from training.utterances import ManifestError, read_manifest
+
+RATE = 16_000
+BLANK = 0
+"""Of CTC; characters are numbered from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Recordings of one part of a folder."""
+
+    store: ClipStore
+    keys: tuple[str, ...]
+    answers: tuple[str, ...]
+    """A label, or a text as error rates see it."""
+    speakers: tuple[str, ...]
+    """Who, for intervals: recordings of one speaker hang together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Downstream:
+    """One thing to find out from speech."""
+
+    splits: dict[str, Split]
+    symbols: tuple[str, ...]
+    """Labels, or the characters of the training texts."""
+    text: bool
+
+
+def load_downstream(data: Path, folder: str, answer: str, cache: Path, part: int = 1) -> Downstream:
+    """Labelled recordings of a folder.
+
+    Args:
+        data: folder that the folder stands in.
+        folder: with a manifest that has train, dev and test splits.
+        answer: the manifest's key to find out: "text", "label", "language", …
+        cache: folder for sound.
+        part: train on every part-th speaker only: 1 is all, 3 a third, 10 a tenth.
+
+    Raises:
+        ManifestError: a split is empty, or lines lack the answer.
+    """
+    rows = [each for each in read_manifest(data / folder) if str(each.fields.get(answer, "")).strip()]
+    clips = [(str(each.fields["audio"]), each.audio) for each in rows]
+    if not clips:
+        raise ManifestError(f"{data / folder} has no recordings with {answer!r}")
+    store = build_store(clips, cache / f"downstream-{folder}-{answer}.npy", RATE)
+    text = answer == "text"
+    speakers = sorted({_speaker(each.fields) for each in rows if each.split == "train"})
+    kept = set(speakers[::part])
+    splits = {}
+    for name in ("train", "dev", "test"):
+        chosen = [
+            each for each in rows if each.split == name and (name != "train" or _speaker(each.fields) in kept)
+        ]
+        if not chosen:
+            raise ManifestError(f"{data / folder} has no {name} recordings with {answer!r}")
+        answers = [str(each.fields[answer]) for each in chosen]
+        splits[name] = Split(
+            store,
+            tuple(str(each.fields["audio"]) for each in chosen),
+            tuple(normalise(each) if text else each for each in answers),
+            tuple(_speaker(each.fields) for each in chosen),
+        )
+    found = splits["train"].answers
+    symbols = sorted(set("".join(found))) if text else sorted(set(found))
+    return Downstream(splits, tuple(symbols), text)
+
+
+def _speaker(fields: Any) -> str:
+    return str(fields.get("speaker") or fields.get("recording") or fields["audio"])
+
+
+def load_source(name: str) -> Teacher:
+    """Features to try.
+
+    Args:
+        name: a best.pt of `train` or `pretrain`; "random:" and its path, for the same network untrained; or a
+            teacher's name (`load_teacher`).
+
+    Raises:
+        RecipeError: a checkpoint of something else.
+    """
+    random = name.startswith("random:")
+    path = Path(name.removeprefix("random:"))
+    if path.suffix != ".pt" or name.partition(":")[0] in ("hubert", "own"):
+        return load_teacher(name)[0]
+    encoder, features = load_encoder(path, random=random)
+    kind = "random weights, shape of " if random else ""
+    return EncoderTeacher(encoder.eval(), f"{kind}{path}", features)
+
+
+def load_encoder(path: Path, *, random: bool = False) -> tuple[Encoder, FbankSpec | None]:
+    """The encoder of a checkpoint, or one of its shape, and its features (None: it hears samples).
+
+    Raises:
+        RecipeError: a checkpoint of something else.
+    """
+    checkpoint = read(path)
+    if checkpoint["task"] == "distill":
+        encoder, taught = load_student(checkpoint)
+        features = taught.features
+    elif checkpoint["task"] == "pretrain":
+        encoder = load_pretrained(path)[0].encoder.requires_grad_(True)
+        features = build(PretrainRecipe, checkpoint["recipe"]).features
+    else:
+        raise RecipeError(f"{path} is a checkpoint of {checkpoint['task']!r}, no encoder")
+    if random:
+        fresh = Encoder(encoder.spec)
+        for name, buffer in fresh.named_buffers():  # features are normalised as before
+            buffer.copy_(encoder.get_buffer(name))
+        encoder = fresh
+    return encoder, features if encoder.spec.front == "fbank" else None
+
+
+def spell(text: str, symbols: Sequence[str]) -> list[int]:
+    """Numbers of a text's characters, those unknown left out."""
+    numbers = {symbol: number for number, symbol in enumerate(symbols, BLANK + 1)}
+    return [numbers[c] for c in text if c in numbers]
+
+
+def greedy(best: Sequence[int], symbols: Sequence[str]) -> str:
+    """Text of the likeliest symbol of each frame: repetitions joined, blanks left out."""
+    joined = [n for n, before in zip(best, (BLANK, *best), strict=False) if n not in (BLANK, before)]
+    return "".join(symbols[n - 1] for n in joined)
+
+
+def judge(split: Split, given: Sequence[str], *, text: bool, times: int = 1000) -> dict[str, Any]:
+    """Accuracy, or WER and CER, of a split, each with a 95 % interval by drawing speakers anew."""
+
+    def figures(numbers: Sequence[int] | NDArray[np.int64]) -> dict[str, float]:
+        wanted = [split.answers[i] for i in numbers]
+        found = [given[i] for i in numbers]
+        if text:
+            rates = error_rates(wanted, found)
+            return {"wer": rates["wer"] or 0.0, "cer": rates["cer"] or 0.0}
+        return {"accuracy": float(np.mean([a == b for a, b in zip(wanted, found, strict=True)]))}
+
+    out: dict[str, Any] = {"n": len(given), "speakers": len(set(split.speakers))}
+    out |= figures(range(len(given)))
+    members = [np.flatnonzero(np.array(split.speakers) == name) for name in sorted(set(split.speakers))]
+    rng = np.random.default_rng(0)
+    draws = [
+        figures(np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))]))
+        for _ in range(times)
+    ]
+    for key in draws[0] if draws else ():
+        low, high = np.quantile([draw[key] for draw in draws], (0.025, 0.975))
+        out[f"{key}_interval"] = [round(float(low), 4), round(float(high), 4)]
+    return out
+
+
+Hear = Callable[[NDArray[np.float32]], torch.Tensor]
+
+
+def hearer(source: Teacher) -> Hear:
+    """A clip's samples to (layers + 1, frames, width)."""
+
+    def hear(wave: NDArray[np.float32]) -> torch.Tensor:
+        wave = np.pad(wave, (0, max(0, 800 - len(wave))))
+        layers = range(source.depth + 1)
+        return torch.cat(source.features(torch.from_numpy(wave)[None, : 30 * RATE], tuple(layers)))
+
+    return hear

@@ -1,0 +1,219 @@
+"""What an encoder can do when it learns on under a linear map, against the same from random weights."""
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from asr.distill.downstream import (
+    BLANK,
+    Downstream,
+    Split,
+    greedy,
+    judge,
+    load_downstream,
+    load_encoder,
+    spell,
+)
+from asr.distill.encoder import Encoder
+from asr.distill.losses import valid
+from stapes.fbank import frame_count
+from stapes.spec import FbankSpec
+from stapes.tasks.edits import error_rates
+from training.checkpoint import read
+from training.fbank import Fbank
+from training.loop import fit
+from training.loopspec import LoopSpec
+from training.recipe import load, to_dict
+from training.utterances import buckets, padded
+
+
+@dataclass(frozen=True, slots=True)
+class FinetuneRecipe:
+    """A whole recipe."""
+
+    encoder: str
+    """Path of a best.pt of `train` or `pretrain`."""
+    random: bool = False
+    """Only its shape, with fresh weights: what pre-training is held against."""
+    folder: str = "an4"
+    answer: str = "text"
+    """Key of the manifest: "text" is spelled by CTC, others are labels."""
+    part: int = 1
+    """Train on every part-th speaker: 1, 3, 10."""
+    batch_s: float = 60.0
+    """Seconds of a batch."""
+    encoder_dropout: float = 0.1
+    loop: LoopSpec = field(default_factory=LoopSpec)
+
+
+class Batch(NamedTuple):
+    """What a step is given."""
+
+    inputs: Tensor
+    lengths: Tensor
+    answers: Tensor
+    """(all characters,) or (batch,) labels."""
+    sizes: Tensor
+    """(batch,) characters of each."""
+
+
+class Tuned(nn.Module):
+    """An encoder and a linear map of its last layer: of each frame for texts, of their mean for labels."""
+
+    def __init__(self, encoder: Encoder, outputs: int, *, text: bool) -> None:
+        super().__init__()
+        self.encoder, self.text = encoder, text
+        self.out = nn.Linear(encoder.spec.width, outputs)
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, frames, outputs) or (batch, outputs) logits, and (batch,) frames."""
+        encoded = self.encoder(inputs, lengths)
+        last = encoded.states[-1]
+        if not self.text:
+            known = valid(last.shape[1], encoded.lengths)[..., None]
+            last = (last * known).sum(1) / encoded.lengths.clamp_min(1)[:, None]
+        return self.out(last), encoded.lengths
+
+
+class FinetuneTask:
+    """Implements training.loopspec.Task."""
+
+    name = "finetune"
+    metric = "right"
+    """Share of labels, or of characters, that are right."""
+
+    def __init__(self, recipe: FinetuneRecipe, data: Path, cache: Path) -> None:
+        """Paths only; files are opened by `prepare`."""
+        self.spec, self.data, self.cache = recipe, data, cache
+        self.recipe: dict[str, Any] = to_dict(recipe)
+        self.features: FbankSpec | None = None
+        self.downstream: Downstream
+        self.fbank: Fbank | None = None
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What was learned from."""
+        train = self.downstream.splits["train"]
+        return {
+            "data": [self.spec.folder],
+            "recordings": len(train.keys),
+            "speakers": len(set(train.speakers)),
+        }
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of the first epoch in one process."""
+        return max(1, len(self._numbers(0)) // self.spec.loop.devices)
+
+    def prepare(self, device: torch.device) -> None:  # noqa: ARG002 - recordings stay on the CPU
+        """Opens the recordings."""
+        spec = self.spec
+        self.downstream = load_downstream(self.data, spec.folder, spec.answer, self.cache, spec.part)
+        self.features = load_encoder(Path(spec.encoder))[1]
+        self.fbank = Fbank(self.features) if self.features else None
+
+    def model(self) -> nn.Module:
+        """The encoder under a fresh linear map."""
+        encoder, _ = load_encoder(Path(self.spec.encoder), random=self.spec.random)
+        for part in encoder.modules():
+            if isinstance(part, nn.Dropout):
+                part.p = self.spec.encoder_dropout
+        outputs = len(self.downstream.symbols) + self.downstream.text
+        return Tuned(encoder, outputs, text=self.downstream.text)
+
+    def batches(self, epoch: int, rank: int, world: int) -> Iterator[Batch]:
+        """All recordings once, and then again; epoch, rank and the recipe's seed fix their order."""
+        train = self.downstream.splits["train"]
+        for again in count():  # lengths are grouped anew each time, so the number of batches varies a little
+            for numbers in self._numbers(epoch + 100_003 * again)[rank::world]:
+                yield self.batch(train, numbers)
+
+    def batch(self, split: Split, numbers: np.ndarray[Any, np.dtype[np.int64]]) -> Batch:
+        """Some recordings."""
+        waves, lengths = padded([split.store[split.keys[i]][:, None] for i in numbers])
+        inputs = waves[..., 0]
+        if self.fbank and self.features:
+            inputs = self.fbank(inputs)
+            lengths = torch.tensor([frame_count(int(n), self.features) for n in lengths])
+        symbols = self.downstream.symbols
+        if self.downstream.text:
+            spelled = [spell(split.answers[i], symbols) for i in numbers]
+            answers = torch.tensor([number for text in spelled for number in text], dtype=torch.long)
+            return Batch(inputs, lengths, answers, torch.tensor([len(text) for text in spelled]))
+        labels = [symbols.index(split.answers[i]) for i in numbers]
+        return Batch(inputs, lengths, torch.tensor(labels), torch.ones(len(numbers)))
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """CTC, or cross-entropy."""
+        logits, lengths = model(batch.inputs, batch.lengths)
+        if not self.downstream.text:
+            return F.cross_entropy(logits.float(), batch.answers)
+        logs = logits.float().log_softmax(-1).transpose(0, 1)
+        return F.ctc_loss(logs, batch.answers, lengths, batch.sizes, BLANK, zero_infinity=True)
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Figures of the dev split."""
+        split = self.downstream.splits["dev"]
+        given = self.guess(model, "dev")
+        if self.downstream.text:
+            rates = error_rates(split.answers, given)
+            return {"right": 1 - rates["cer"], "wer": rates["wer"]}
+        return {"right": float(np.mean([a == b for a, b in zip(split.answers, given, strict=True)]))}
+
+    def guess(self, model: nn.Module, name: str) -> list[str]:
+        """The model's answers for a split."""
+        split, symbols = self.downstream.splits[name], self.downstream.symbols
+        device, given = next(model.parameters()).device, []
+        for number in range(len(split.keys)):
+            wave = torch.from_numpy(split.store[split.keys[number]])[None]
+            wave = F.pad(wave, (0, max(0, 800 - wave.shape[1])))
+            inputs = (self.fbank(wave) if self.fbank else wave).to(device)
+            with torch.no_grad():
+                logits, _ = model(inputs, torch.tensor([inputs.shape[1]], device=device))
+            best = logits[0].argmax(-1)
+            given.append(greedy(best.tolist(), symbols) if self.downstream.text else symbols[int(best)])
+        return given
+
+    def _numbers(self, epoch: int) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
+        train = self.downstream.splits["train"]
+        sizes = np.diff(train.store.ends)
+        lengths = np.array([sizes[train.store.numbers[key]] for key in train.keys])
+        # those too short for a frame of features teach nothing
+        usable = np.flatnonzero(lengths >= 800)
+        rng = np.random.default_rng(self.spec.loop.seed * 10_000 + epoch)
+        return [usable[some] for some in buckets(lengths[usable], int(self.spec.batch_s * 16_000), rng)]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own arguments."""
+    parser.add_argument("recipe", type=Path, help="a TOML file, such as asr/distill/recipes/finetune.toml")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--cache", type=Path, default=Path("runs/features"))
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--anew", action="store_true")
+
+
+def run(args: argparse.Namespace) -> str:
+    """Trains, then judges the best weights on the test split: one line of JSON, also in OUT/test.json."""
+    recipe = load(FinetuneRecipe, args.recipe, args.set)
+    task = FinetuneTask(recipe, args.data, args.cache)
+    fit(task, recipe.loop, args.out, resume=not args.anew)
+    model = task.model()
+    model.load_state_dict(read(args.out / "best.pt")["model"])
+    figures = judge(
+        task.downstream.splits["test"], task.guess(model.eval(), "test"), text=task.downstream.text
+    )
+    about = {"encoder": recipe.encoder, "random": recipe.random, "folder": recipe.folder, "part": recipe.part}
+    line = json.dumps(about | {"seed": recipe.loop.seed} | figures)
+    (args.out / "test.json").write_text(line + "\n", encoding="utf-8")
+    return line
