@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kws.__main__ import main
@@ -16,6 +16,7 @@ from kws.mine import second_before, summits
 from tests.kws.test_calibrate import RATE, folder_of, model_file, quiet, tone
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(0, 1, width=32), max_size=30), st.floats(0.01, 1))
 def test_summits_are_the_highest_of_each_stretch(values: list[float], least: float) -> None:
     scores = np.array(values, np.float32)
@@ -29,6 +30,7 @@ def test_summits_are_the_highest_of_each_stretch(values: list[float], least: flo
     assert summits(scores, least) == wanted
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 60), st.integers(0, 90))
 def test_second_before_is_a_second(size: int, end: int) -> None:
     samples = np.arange(1, size + 1, dtype=np.float32)
