@@ -1,10 +1,10 @@
-"""`python -m asr`: manifests, synthetic speech, pseudo-labels, a vocabulary; train a recipe."""
+"""`python -m asr`: manifests, synthetic speech, pseudo-labels, a vocabulary; train recipes."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from asr import manifest, pseudo_labels, synth, vocabulary
+from asr import compare, manifest, pseudo_labels, synth, vocabulary
 from asr.recipe import AsrRecipe
 from asr.sentences import TextError
 from asr.task import AsrTask
@@ -18,6 +18,7 @@ _MODULES = {
     "manifest": (manifest, "list a corpus's recordings"),
     "vocabulary": (vocabulary, "make the table of symbols"),
     "synth": (synth, "make synthetic speech"),
+    "compare": (compare, "train each direction and both, several seeds"),
     "pseudo": (pseudo_labels, "label what two recognisers agree on"),
 }
 _ERRORS = (

@@ -5,6 +5,8 @@ from typing import Literal
 
 import numpy as np
 
+from asr.vocabulary import UNKNOWN
+
 Unit = Literal["word", "character"]
 
 
@@ -23,8 +25,8 @@ def distance(wanted: Sequence[object], given: Sequence[object]) -> int:
 
 
 def units(text: str, unit: Unit) -> list[str]:
-    """Words, or characters without spaces."""
-    return text.split() if unit == "word" else list(text.replace(" ", ""))
+    """Words, or characters without spaces and without unknown ones (as in arXiv 2008.04481's code)."""
+    return text.split() if unit == "word" else [char for char in text if char not in {" ", UNKNOWN}]
 
 
 def error_rate(wanted: Sequence[str], given: Sequence[str], unit: Unit) -> float:

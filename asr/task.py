@@ -47,6 +47,8 @@ class AsrTask:
         self.spec = recipe
         self.data, self.cache = tuple(data), cache
         self.vocabulary: Vocabulary
+        if recipe.symbols:  # of a checkpoint; `prepare` reads the file
+            self.vocabulary = Vocabulary(recipe.symbols)
         self.train: Batches
         self.dev: dict[str, Batches]
         self.mean: Tensor
@@ -94,26 +96,30 @@ class AsrTask:
         if not corpora:
             raise ManifestError("the recipe names nothing to train on: data.train is empty")
         self.mean, self.deviation = moments(corpora)
-        stack = spec.network.encoder.stack
         self.train = Batches(
             corpora,
             seconds=spec.loop.batch,
-            stack=stack,
+            stack=spec.network.encoder.stack,
             directions=spec.directions,
             noise=noise,
             masks=spec.masks,
             mean=self.mean,
             seed=spec.loop.seed,
         )
-        self.dev = {
-            name: Batches(
-                [self._corpus(name, part, False)],
-                seconds=DEV_SECONDS,
-                stack=stack,
-                directions=spec.directions,
-            )
-            for name, part in data.dev.items()
-        }
+        self.dev = {name: self.judged(name, part) for name, part in data.dev.items()}
+
+    def judged(self, name: str, part: Part) -> Batches:
+        """Recordings to judge on, as they are.
+
+        Raises:
+            ManifestError: as for `prepare`.
+        """
+        return Batches(
+            [self._corpus(name, part, False)],
+            seconds=DEV_SECONDS,
+            stack=self.spec.network.encoder.stack,
+            directions=self.spec.directions,
+        )
 
     def model(self) -> nn.Module:
         """A fresh network that knows its features' mean and deviation, or one with another's weights."""

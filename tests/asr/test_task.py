@@ -230,3 +230,32 @@ def test_mistakes_are_named(data: Path, recipe: Path, capsys: pytest.CaptureFixt
     assert "nowhere" in capsys.readouterr().err
     assert main([*common, "--set", "data.vocabulary=missing.json"]) == 1
     assert "missing.json" in capsys.readouterr().err
+
+
+def test_compare_trains_judges_and_tells(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shared = (RECIPE + NETWORK).replace("[network", "[shared.network").replace("tiny", "small")
+    for table in ("data", "masks", "loop"):
+        shared = shared.replace(f"[{table}]", f"[shared.{table}]")
+    shared = shared.replace('name = "small"\n', "")
+    recipe = tmp_path / "compare.toml"
+    recipe.write_text(
+        'seeds = [0]\ndirections = ["l2r", "both"]\n[test]\ntones = { splits = ["dev"] }\n'
+        f"[judge]\nbeams = [2]\nnbest = 3\n{shared}"
+    )
+    out = tmp_path / "out"
+    common = ["compare", str(recipe), "--data", str(data), "--out", str(out), "--cache", str(data / "cache")]
+    assert main(common) == 0
+    text = capsys.readouterr().out
+    for row in ("| l2r | l2r beam 2 |", "| both | both beam 2 |", "| both | rescored, 0.5 backwards |"):
+        assert row in text
+    figures = json.loads((out / "both-0/test.json").read_text())["tones"]
+    assert figures["n"] == 4
+    assert figures["units"] == 4  # each a word
+    counts = figures["backwards"]["both beam 2"]
+    assert counts["won"] + counts["lost"] <= counts["answers"] <= 4
+    made = (out / "both-0/best.pt").stat().st_mtime_ns
+    assert main([*common, "--judge-only"]) == 0  # judged anew, not trained
+    assert (out / "both-0/best.pt").stat().st_mtime_ns == made
+    assert capsys.readouterr().out == text

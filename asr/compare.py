@@ -1,0 +1,116 @@
+"""L2R, R2L and both directions on the same data by the same recipe, several seeds each: one table."""
+
+import argparse
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from asr.judging import JudgeSpec, judge
+from asr.recipe import AsrRecipe, Directions, Part
+from asr.task import AsrTask, load_network
+from training.checkpoint import read
+from training.loop import fit
+from training.recipe import load
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A comparison's recipe: what all share, and what differs."""
+
+    shared: AsrRecipe = field(default_factory=AsrRecipe)
+    directions: tuple[Directions, ...] = ("l2r", "r2l", "both")
+    seeds: tuple[int, ...] = (0, 1, 2)
+    test: dict[str, Part] = field(default_factory=dict)
+    """Recordings that judge, by folder."""
+    judge: JudgeSpec = field(default_factory=JudgeSpec)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line of `python -m asr compare`."""
+    parser.add_argument(
+        "recipe", type=Path, help="a comparison's TOML file, such as asr/recipes/compare.toml"
+    )
+    parser.add_argument("--data", type=Path, nargs="+", default=[Path("../shared/data")])
+    parser.add_argument("--out", type=Path, default=Path("runs/asr-compare"))
+    parser.add_argument("--cache", type=Path, default=Path("runs/features"))
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--judge-only", action="store_true", help="train nothing, judge anew what is trained")
+
+
+def run(args: argparse.Namespace) -> str:
+    """Trains what is missing (runs resume), judges it, then writes table.json and gives the table."""
+    comparison = load(Comparison, args.recipe, args.set)
+    for seed in comparison.seeds:  # seed by seed, so that an interrupted comparison is balanced
+        for directions in comparison.directions:
+            out = args.out / f"{directions}-{seed}"
+            if not args.judge_only and not (out / "test.json").exists():
+                shared = comparison.shared
+                recipe = replace(shared, directions=directions, loop=replace(shared.loop, seed=seed))
+                fit(AsrTask(recipe, args.data, args.cache), recipe.loop, out)
+            elif not args.judge_only or not (out / "best.pt").exists():
+                continue
+            figures = judged(out / "best.pt", comparison, args.data, args.cache)
+            (out / "test.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return table(args.out, comparison)
+
+
+def judged(checkpoint: Path, comparison: Comparison, data: list[Path], cache: Path) -> dict[str, object]:
+    """Figures of a checkpoint on each test part; see judging.judge."""
+    network, recipe = load_network(read(checkpoint))
+    task = AsrTask(recipe, data, cache)
+    return {
+        name: judge(
+            network,
+            recipe.symbols,
+            task.judged(name, part),
+            directions=recipe.directions,
+            unit=recipe.data.unit,
+            spec=comparison.judge,
+        )
+        for name, part in comparison.test.items()
+    }
+
+
+def table(out: Path, comparison: Comparison) -> str:
+    """Markdown: mean error rate over seeds with its 95 % interval (Student's t over seeds), in percent."""
+    lines = []
+    everything: dict[str, dict[str, list[float]]] = {}
+    for part in comparison.test:
+        rows: dict[str, list[float]] = defaultdict(list)
+        worth: dict[str, list[dict[str, int]]] = defaultdict(list)
+        for directions in comparison.directions:
+            for path in sorted(out.glob(f"{directions}-[0-9]*/test.json")):
+                figures = json.loads(path.read_text(encoding="utf-8")).get(part, {"error": {}})
+                for way, rate in figures["error"].items():
+                    rows[f"{directions} | {way}"].append(rate)
+                for way, counts in figures.get("backwards", {}).items():
+                    worth[f"{directions} | {way}"].append(counts)
+        lines += [
+            f"{part}:",
+            "",
+            "| trained | written | seeds | errors % | backwards | won | lost | errors saved |",
+            "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        ]
+        for row, rates in rows.items():
+            sums = [
+                str(sum(counts[key] for counts in worth[row])) if row in worth else ""
+                for key in ("answers", "won", "lost", "saved")
+            ]
+            lines.append(f"| {row} | {len(rates)} | {interval(rates)} | {' | '.join(sums)} |")
+        lines.append("")
+        everything[part] = dict(rows)
+    (out / "table.json").write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
+    return "\n".join(lines)
+
+
+def interval(rates: list[float]) -> str:
+    """Mean ± half the 95 % interval of the mean over seeds, in percent; one seed has no interval."""
+    values = 100 * np.array(rates)
+    if len(values) < 2:
+        return f"{values.mean():.2f}"
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return f"{values.mean():.2f} ± {half:.2f}"
