@@ -18,7 +18,7 @@ from asr.search import greedy
 from asr.stbd import Stbd
 from asr.text import NORMALISERS
 from asr.vocabulary import L2R, R2L, Vocabulary
-from training.checkpoint import read
+from training.checkpoint import read, take_over
 from training.recipe import build, to_dict
 from training.utterances import ManifestError, Noise, Recording, build_utterances, read_manifest
 
@@ -161,7 +161,8 @@ class AsrTask:
         if not isinstance(model, Stbd):
             raise TypeError(f"an Stbd is evaluated, not a {type(model).__name__}")
         figures: dict[str, float] = {}
-        losses, rates = [], []
+        losses: list[float] = []
+        rates: list[float] = []
         write = self.spec.evaluate_attention or not self.spec.network.ctc
         for name, part in self.dev.items():
             texts, by_ctc, by_decoder = self._write(model, part, losses, write)
@@ -255,14 +256,6 @@ def moments(corpora: Sequence[Corpus]) -> tuple[Tensor, Tensor]:
         parts += [corpus.utterances.get(int(number)) for number in at]
     frames = np.concatenate(parts)
     return torch.from_numpy(frames.mean(0)), torch.from_numpy(frames.std(0).clip(1e-3))
-
-
-def take_over(network: nn.Module, weights: dict[str, Tensor]) -> list[str]:
-    """Puts weights of the same name and shape into a network; gives the names of those left as they were."""
-    mine = network.state_dict()
-    fitting = {name: w for name, w in weights.items() if name in mine and mine[name].shape == w.shape}
-    network.load_state_dict(fitting, strict=False)
-    return sorted(mine.keys() - fitting.keys())
 
 
 def load_network(checkpoint: dict[str, Any]) -> tuple[Stbd, AsrRecipe]:

@@ -141,6 +141,8 @@ class DialectRecipe:
     head: HeadSpec = field(default_factory=HeadSpec)
     mix: MixSpec = field(default_factory=MixSpec)
     teaching: TeachingSpec = field(default_factory=TeachingSpec)
+    init: str = ""
+    """Path of a checkpoint whose weights are taken over where name and shape are the same."""
     epoch_clips: int = 8_000
     """Examples of one epoch, all processes together."""
     label_smoothing: float = 0.1

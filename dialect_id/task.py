@@ -18,6 +18,7 @@ from dialect_id.head import with_margin
 from dialect_id.recipe import DialectRecipe, TeachingSpec
 from dialect_id.student import Student, make_network
 from dialect_id.teaching import Teacher
+from training.checkpoint import read, take_over
 from training.recipe import RecipeError, to_dict
 from training.utterances import Utterances, build_utterances
 
@@ -108,7 +109,10 @@ class DialectTask:
                 )
             steps = network.network.widths[-1]
         hops = self.spec.hops_weight > 0
-        return Student(network, self.spec.network.embedding, width, hops=hops, steps=steps)
+        student = Student(network, self.spec.network.embedding, width, hops=hops, steps=steps)
+        if self.spec.init:
+            take_over(student, read(Path(self.spec.init))["model"])
+        return student
 
     def batches(self, epoch: int, rank: int, world: int) -> Iterator[Batch]:
         """Examples of one epoch; epoch, rank and the recipe's seed fix them."""

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.atomic import replacing
 from training.recipe import RecipeError, differences
@@ -63,3 +63,11 @@ def generators(device: torch.device) -> list[torch.Generator]:
     if device.type == "cuda":
         found.append(torch.cuda.default_generators[torch.cuda.current_device()])
     return found
+
+
+def take_over(network: nn.Module, weights: dict[str, Tensor]) -> list[str]:
+    """Puts weights of the same name and shape into a network; gives the names of those left as they were."""
+    mine = network.state_dict()
+    fitting = {name: w for name, w in weights.items() if name in mine and mine[name].shape == w.shape}
+    network.load_state_dict(fitting, strict=False)
+    return sorted(mine.keys() - fitting.keys())

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from asr.__main__ import main
 from asr.batches import Batches, Corpus, Teacher, streams
 from asr.recipe import AsrRecipe
-from asr.task import AsrTask, load_network, split_of, take_over
+from asr.task import AsrTask, load_network, split_of
 from asr.vocabulary import END, L2R, R2L
 from stapes.spec import FbankSpec
 from training.augment import MaskSpec
-from training.checkpoint import read
+from training.checkpoint import read, take_over
 from training.recipe import load
 from training.utterances import Recording, Utterances
 
