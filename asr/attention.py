@@ -41,7 +41,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Te
     scores = query * query.shape[-1] ** -0.5 @ key.transpose(2, 3)
     if bias is not None:
         scores = scores + bias.to(scores.dtype)
-    return scores.softmax(-1).to(value.dtype) @ value
+    return torch.matmul(scores.softmax(-1).to(value.dtype), value)
 
 
 def glu(x: Tensor) -> Tensor:
@@ -126,7 +126,8 @@ class SourceAttention(nn.Module):
     def source(self, memory: Tensor) -> Tensor:
         """(batch, steps, memory width) to keys and values, (2, batch, heads, steps, width / heads)."""
         batch, steps, _ = memory.shape
-        return self.project(memory).view(batch, steps, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
+        parts = torch.as_tensor(self.project(memory)).view(batch, steps, 2, self.heads, -1)
+        return parts.permute(2, 0, 3, 1, 4)
 
     def forward(self, x: Tensor, source: Tensor, bias: Tensor | None) -> Tensor:
         """Attends.

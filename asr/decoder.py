@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -54,27 +54,28 @@ class DecoderBlock(nn.Module):
             bias: of `heard`.
             causal: (tokens, tokens), -inf for tokens yet to come.
         """
-        streams = x.shape[1]
         y = self.attention(self._before(x, self.attention_norm).flatten(0, 1), causal)
-        x = self._after(x, y.unflatten(0, (-1, streams)), self.attention_norm)
+        x = self._after(x, y.view(x.shape), self.attention_norm)
         return self._hear(x, source, bias)
 
-    def step(self, x: Tensor, past: Tensor, source: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The next token of each stream.
+    def step(
+        self, x: Tensor, past: Tensor, source: Tensor, bias: Tensor | None, causal: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The next tokens of each stream.
 
         Args:
-            x: (batch, streams, 1, width).
+            x: (batch, streams, tokens, width).
             past: keys and values, (2, batch · streams, heads, tokens so far, width / heads).
             source: as for `forward`.
             bias: as for `forward`.
+            causal: (tokens, tokens so far + tokens), -inf for tokens yet to come; None: there is one token.
 
         Returns:
-            Such an x, and the past with one token more.
+            Such an x, and the past with these tokens.
         """
-        streams = x.shape[1]
         inside = self._before(x, self.attention_norm).flatten(0, 1)
-        y, keys, values = self.attention.stream(inside, past[0], past[1], None)
-        x = self._after(x, y.unflatten(0, (-1, streams)), self.attention_norm)
+        y, keys, values = self.attention.stream(inside, past[0], past[1], causal)
+        x = self._after(x, y.view(x.shape), self.attention_norm)
         return self._hear(x, source, bias), torch.stack((keys, values))
 
     def _hear(self, x: Tensor, source: Tensor, bias: Tensor | None) -> Tensor:
@@ -105,6 +106,11 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(spec.width, EPSILON) if spec.norm == "pre" else nn.Identity()
         self.dropout = Dropout(spec.dropout)
 
+    @property
+    def layers(self) -> list[DecoderBlock]:
+        """The blocks, with their type."""
+        return cast("list[DecoderBlock]", list(self.blocks))
+
     def forward(self, tokens: Tensor, memory: Tensor, steps: Tensor | None) -> Tensor:
         """Logits of what follows each token.
 
@@ -120,7 +126,7 @@ class Decoder(nn.Module):
         x = self._embed(tokens, at)
         bias = heard(memory.shape[1], steps)
         causal = blocked(at[:, None] >= at)
-        for block in self.blocks:
+        for block in self.layers:
             x = block(x, block.source_attention.source(memory), bias, causal)
         return F.linear(self.norm(x), self.embedding)
 
@@ -130,7 +136,7 @@ class Decoder(nn.Module):
         Returns:
             (blocks, 2, batch, heads, steps, width / heads)
         """
-        return torch.stack([block.source_attention.source(memory) for block in self.blocks])
+        return torch.stack([block.source_attention.source(memory) for block in self.layers])
 
     def start(self, streams: int) -> Tensor:
         """The past before the first token, (blocks, 2, batch · streams, heads, 0, width / heads)."""
@@ -155,7 +161,7 @@ class Decoder(nn.Module):
         x = self._embed(tokens.unsqueeze(-1), at)
         bias = heard(source.shape[4], steps)
         kept = []
-        for block, mine, heard_before in zip(self.blocks, past.unbind(0), source.unbind(0), strict=True):
+        for block, mine, heard_before in zip(self.layers, past.unbind(0), source.unbind(0), strict=True):
             x, grown = block.step(x, mine, heard_before, bias)
             kept.append(grown)
         return F.linear(self.norm(x), self.embedding)[:, :, 0], torch.stack(kept)

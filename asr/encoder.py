@@ -1,7 +1,7 @@
 """The encoder: stacked frames to memory, whole, under a chunk mask, or chunk by chunk with caches."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -148,6 +148,11 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleList(EncoderBlock(spec) for _ in range(spec.blocks))
         self.norm = nn.LayerNorm(spec.width, EPSILON) if spec.norm == "pre" else nn.Identity()
 
+    @property
+    def layers(self) -> list[EncoderBlock]:
+        """The blocks, with their type."""
+        return cast("list[EncoderBlock]", list(self.blocks))
+
     def draw_chunk(self) -> int:
         """Chunk of a batch: random in training (torch's global generator), else `spec.chunk`; 0: none."""
         if not self.training or not self.spec.chunk:
@@ -218,11 +223,12 @@ class Encoder(nn.Module):
         if spec.positions == "rotary":
             turn = rotation(-spec.left, spec.chunk, spec.width // spec.heads, frames.device)
         next_keys, next_values, next_pasts = [], [], []
-        for block, key, value, past in zip(self.blocks, keys.unbind(1), values.unbind(1), pasts, strict=True):
+        for block, key, value, past in zip(self.layers, keys.unbind(1), values.unbind(1), pasts, strict=True):
             x, key, value, past = block.stream(x, key, value, past, bias, turn)  # noqa: PLW2901
             next_keys.append(key[:, :, -spec.left :])
             next_values.append(value[:, :, -spec.left :])
-            next_pasts.append(past)
+            if past is not None:
+                next_pasts.append(past)
         kept = [torch.stack(next_keys, 1), torch.stack(next_values, 1)]
         if spec.convolution:
             kept.append(torch.stack(next_pasts, 1))

@@ -102,7 +102,7 @@ def search(decoder: Decoder, memory: Tensor, steps: Tensor, spec: BeamSpec) -> l
         written += running
         # 2. One call for all; score = log-probability / length penalty.
         logits, past = decoder.step(tokens[..., -1].flatten(1), past, source, steps)
-        following = logits.float().log_softmax(-1).unflatten(1, (groups, size))
+        following = logits.float().log_softmax(-1).view(batch, groups, size, -1)
         # 3. The best pairs of parent and token, within each half separately.
         best, places = (logs.unsqueeze(-1) + following).flatten(2).topk(2 * size, dim=-1)
         parents, last = places // following.shape[-1], places % following.shape[-1]

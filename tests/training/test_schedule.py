@@ -28,7 +28,7 @@ def test_the_best_epochs_are_averaged(tmp_path: Path) -> None:
     def weights(value: float) -> dict[str, torch.Tensor]:
         return {"w": torch.tensor([value, 2 * value]), "count": torch.tensor(int(value))}
 
-    scores = [0.1, 0.5, 0.3, 0.2, 0.5]
+    scores = [0.25, 0.5, 0.3, 0.2, 0.5]
     for epoch, score in enumerate(scores, 1):
         entered, mean = keep(tmp_path, weights(float(epoch)), epoch, score, 3)
         assert entered == (epoch != 4)
