@@ -2,20 +2,16 @@
 
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 
 from dialect_id.causal import Carry, CausalConv
-from dialect_id.dmsc import DMSC, DMSCSpec, LocalScales
+from dialect_id.dmsc import DMSCSpec, LocalScales
 from dialect_id.network import DialectNet, NetworkSpec
-from export.parity import random_parity
-from export.torch_to_onnx import to_onnx
-from stapes.spec import FbankSpec, ModelSpec, StateSpec, WindowSpec
 
 MELS, LABELS, HOP, CAP = 12, 5, 10, 4
 ALL = DMSCSpec(stem=16, layers=(2, 2), growth=8, bottleneck=16, hop=HOP, cap=CAP)
@@ -170,36 +166,6 @@ def test_half_precision_training_keeps_statistics_in_float32() -> None:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             found = net(frames).float().softmax(-1)
     torch.testing.assert_close(found, wanted, atol=0.05, rtol=0)
-
-
-class Streaming(nn.Module):
-    def __init__(self, net: DialectNet) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, frames: Tensor, memory: Tensor, sums: Tensor, count: Tensor) -> tuple[Tensor, ...]:
-        return self.net.stream(frames, memory, sums, count)
-
-
-def test_onnx_is_the_module_for_any_batch_and_hops(tmp_path: Path) -> None:
-    import onnx_ir
-
-    net = net_of("all three")
-    spec = ModelSpec(
-        name="tongues",
-        task="dialect_id",
-        features=FbankSpec(mels=MELS),
-        window=WindowSpec(frames=HOP, hop=HOP, mode="stateful"),
-        labels=tuple("abcde"),
-        states=tuple(
-            StateSpec(name, tuple(state.shape[1:]))
-            for name, state in zip(DMSC.STATES, net.start(1), strict=True)
-        ),
-    )
-    path = tmp_path / "tongues.onnx"
-    onnx_ir.save(to_onnx(Streaming(net), spec), path)
-    parity = random_parity(Streaming(net), spec, path)
-    assert max(parity.whole, parity.chunked) <= 1e-4
 
 
 @pytest.mark.parametrize(
