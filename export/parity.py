@@ -55,7 +55,9 @@ def session(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def random_parity(module: nn.Module, spec: ModelSpec, path: Path, seed: int = 0) -> RandomParity:
+def random_parity(
+    module: nn.Module, spec: ModelSpec, path: Path, seed: int = 0, memory: bool = False
+) -> RandomParity:
     """Compares on random features, batches and lengths, from fresh states and from used ones.
 
     Raises:
@@ -63,6 +65,7 @@ def random_parity(module: nn.Module, spec: ModelSpec, path: Path, seed: int = 0)
     """
     generator = np.random.default_rng(seed)
     runner = session(path)
+    names = output_names(spec, memory)
     fixed = runner.get_inputs()[0].shape[1]
     whole = chunked = 0.0
     for case in range(CASES):
@@ -74,12 +77,13 @@ def random_parity(module: nn.Module, spec: ModelSpec, path: Path, seed: int = 0)
         for turn, features in (("first", first), ("next", second)):
             wanted = run_module(module, features, states)
             whole = max(
-                whole, _compare(wanted, _run(runner, spec, features, states), f"{where}, {turn} call")
+                whole,
+                _compare(wanted, _run(runner, spec, names, [features, *states]), f"{where}, {turn} call"),
             )
             if spec.streamed:
-                hops = _run_by_hops(runner, spec, features, states)
+                hops = _run_by_hops(runner, spec, names, [features, *states])
                 chunked = max(chunked, _compare(wanted, hops, f"{where}, {turn} call, hop by hop"))
-            states = wanted[1:]
+            states = wanted[1 : 1 + len(states)]
     return RandomParity(whole, chunked)
 
 
@@ -101,7 +105,7 @@ def real_parity(module: nn.Module, model: Model, clips: Iterable[Samples]) -> Re
             outputs = run_module(module, piece[None], states)
             wanted.append(outputs[0][0])
             if spec.streamed:
-                states = outputs[1:]
+                states = outputs[1 : 1 + len(states)]
         if got:
             count, steps = count + 1, steps + len(got)
             worst = max(worst, _difference(np.concatenate(wanted), np.concatenate(got), f"clip {count}"))
@@ -162,21 +166,22 @@ def _random_frames(batch: int, frames: int, spec: ModelSpec, generator: np.rando
 
 
 def _run(
-    runner: onnxruntime.InferenceSession, spec: ModelSpec, features: Array, states: list[Array]
+    runner: onnxruntime.InferenceSession, spec: ModelSpec, names: list[str], inputs: list[Array]
 ) -> list[Array]:
-    feeds = dict(zip(input_names(spec), [features, *states], strict=True))
-    return cast("list[Array]", runner.run(output_names(spec), feeds))
+    return cast("list[Array]", runner.run(names, dict(zip(input_names(spec), inputs, strict=True))))
 
 
 def _run_by_hops(
-    runner: onnxruntime.InferenceSession, spec: ModelSpec, features: Array, states: list[Array]
+    runner: onnxruntime.InferenceSession, spec: ModelSpec, names: list[str], inputs: list[Array]
 ) -> list[Array]:
-    scores = []
-    for at in range(0, features.shape[1], spec.window.hop):
-        outputs = _run(runner, spec, np.ascontiguousarray(features[:, at : at + spec.window.hop]), states)
-        scores.append(outputs[0])
-        states = outputs[1:]
-    return [np.concatenate(scores, axis=1), *states]
+    features, *states = inputs
+    hop, count, calls = spec.window.hop, 1 + len(states), []
+    for at in range(0, features.shape[1], hop):
+        calls.append(_run(runner, spec, names, [np.ascontiguousarray(features[:, at : at + hop]), *states]))
+        states = calls[-1][1:count]
+    scores = np.concatenate([outputs[0] for outputs in calls], axis=1)
+    memory = [np.concatenate([outputs[-1] for outputs in calls], axis=1)] if names[-1] == "memory" else []
+    return [scores, *states, *memory]
 
 
 def _compare(wanted: list[Array], got: list[Array], where: str) -> float:

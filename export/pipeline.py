@@ -13,7 +13,8 @@ from export import checkpoint as checkpoints
 from export.errors import ExportError, ParityError
 from export.parity import RandomParity, RealParity, pieces, random_parity, real_parity, runner
 from export.provenance import with_provenance
-from export.quantise import Quantised, mean_difference, quantise, refuse_drop
+from export.quantise import Quantised, mean_difference, quantise, quantise_dynamically, refuse_drop
+from export.second_graph import memory_shape, pack, second_parity, second_to_onnx
 from export.simplify import operators, simplify
 from export.torch_to_onnx import OPSET, to_onnx
 from stapes import onnxfile
@@ -45,6 +46,8 @@ class Report:
     real: RealParity
     quantised: Quantised | None = None
     """What int8 costs, where it was asked for."""
+    second: float | None = None
+    """Largest difference of the second graph's log-posteriors on random input, where there is one."""
 
 
 def export(
@@ -74,20 +77,25 @@ def export(
         draft.touch()  # a folder that cannot be written is told before the long work
         folder = Path(work)
         module, spec = found.module, found.spec
-        graph = to_onnx(module, spec)
+        two = found.second is not None
+        graph = to_onnx(module, spec, found.one_hop, two)
         before = sum(operators(graph).values())
         simplify(graph)
         after = sum(operators(graph).values())
         say(f"exported {spec.name!r}, task {spec.task}: {before} nodes, {after} after simplification")
         plain, stamped = folder / "plain.onnx", folder / "float.onnx"
         ir.save(graph, plain)
-        onnxfile.stamp(plain, stamped, spec)
+        second = _second(found, folder)
+        onnxfile.stamp(_joined(plain, folder / "second.onnx", two), stamped, spec)
         model = Model.load(stamped)
-        random = random_parity(module, spec, stamped)
+        random = random_parity(module, spec, stamped, memory=two)
         real = real_parity(module, model, clips)
         say(f"parity on random features: {random.whole:.1e} whole, {random.chunked:.1e} hop by hop")
         say(f"parity on {real.clips} recordings, {real.steps} steps, through stapes: {real.scores:.1e}")
         figures: dict[str, Any] = {"opset": OPSET, "parity": {"random": asdict(random), "real": asdict(real)}}
+        if second is not None:
+            say(f"parity of the second graph: {second:.1e}")
+            figures["parity"]["second"] = second
         quantised = None
         if int8:
             quantised, plain, model = _quantise(found, plain, model, clips, folder)
@@ -95,10 +103,45 @@ def export(
             say(f"dev accuracy {whole:.2f} % float, {small:.2f} % int8")
             say(f"int8 posteriors differ by {quantised.difference:.1e} on average")
             figures["int8"] = asdict(quantised)
-        onnxfile.stamp(plain, draft, with_provenance(spec, checkpoint, figures))
+        joined = _joined(plain, folder / f"second{'_int8' * int8}.onnx", two)
+        onnxfile.stamp(joined, draft, with_provenance(spec, checkpoint, figures))
         check_final(Model.load(draft), model, clips)
         kinds = operators(ir.load(plain))
-        return Report(target, draft.stat().st_size, OPSET, kinds, before, after, random, real, quantised)
+        size = draft.stat().st_size
+        return Report(target, size, OPSET, kinds, before, after, random, real, quantised, second)
+
+
+def _second(found: Exportable, folder: Path) -> float | None:
+    """Writes second.onnx, if there is a second graph; gives its parity."""
+    if found.second is None:
+        return None
+    shape, labels, path = memory_shape(found.second), len(found.spec.labels), folder / "second.onnx"
+    graph = second_to_onnx(found.second, shape, labels)
+    simplify(graph)
+    ir.save(graph, path)
+    return second_parity(found.second, shape, labels, path)
+
+
+def _joined(first: Path, second: Path, two: bool) -> Path:
+    """A file of both graphs, or the first one's if that is all."""
+    if not two:
+        return first
+    joined = first.with_name(f"{first.stem}_{second.stem}.onnx")
+    pack(first, second, joined)
+    return joined
+
+
+def _accuracy(found: Exportable, model: Model) -> float:
+    """By the task's own measure.
+
+    Raises:
+        ExportError: the task has none.
+    """
+    if found.judge is not None:
+        return found.judge(model)
+    if found.accuracy is None:
+        raise ExportError("the task has no measure to judge int8 by")
+    return found.accuracy(runner(model))
 
 
 def _quantise(
@@ -106,10 +149,17 @@ def _quantise(
 ) -> tuple[Quantised, Path, Model]:
     """The int8 file of a float one, judged and loaded."""
     target, stamped = folder / "int8.onnx", folder / "int8_stamped.onnx"
-    calls = quantise(plain, target, found.spec, found.calibration())
-    onnxfile.stamp(target, stamped, found.spec)
+    if found.int8 == "static":
+        calls = quantise(plain, target, found.spec, found.calibration())
+    else:
+        calls = 0
+        quantise_dynamically(plain, target)
+    if found.second is not None:
+        quantise_dynamically(folder / "second.onnx", folder / "second_int8.onnx")
+    joined = _joined(target, folder / "second_int8.onnx", found.second is not None)
+    onnxfile.stamp(joined, stamped, found.spec)
     small = Model.load(stamped)
-    before, after = (found.accuracy(runner(each)) for each in (model, small))
+    before, after = (_accuracy(found, each) for each in (model, small))
     drop = refuse_drop(before, after)
     return Quantised(before, after, drop, mean_difference(model, small, clips), calls), target, small
 

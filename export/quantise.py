@@ -1,4 +1,4 @@
-"""Static int8: weights and activations of the products in 8 bits, ranges from real speech."""
+"""int8: weights and activations of the products in 8 bits, ranges from real speech or anew in each call."""
 
 import logging
 import warnings
@@ -9,7 +9,13 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    QuantFormat,
+    QuantType,
+    quantize_dynamic,
+    quantize_static,
+)
 
 from export.errors import AccuracyError, ExportError, ParityError
 from export.parity import pieces, runner, session
@@ -42,7 +48,7 @@ class Quantised:
     difference: float
     """Mean absolute difference of posteriors on real audio."""
     calls: int
-    """Calls of the model that the ranges come from."""
+    """Calls of the model that the ranges come from; 0: they are found in each call."""
 
 
 class SpeechReader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
@@ -101,6 +107,35 @@ def quantise(source: Path, target: Path, spec: ModelSpec, recordings: Iterable[F
     finally:
         logging.root.setLevel(level)
     return reader.count
+
+
+def quantise_dynamically(source: Path, target: Path) -> None:
+    """Writes the version of a float model with int8 weights, and activations that become so in each call.
+
+    For transformers, the range of whose activations differs from one recording to another. Convolutions and
+    tables stay float. Weights take seven bits: without VNNI, sums of products of eight overflow.
+
+    Raises:
+        ExportError: onnxruntime cannot quantise the graph.
+    """
+    level = logging.root.level
+    logging.root.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"onnx\..*")
+            quantize_dynamic(
+                str(source),
+                str(target),
+                op_types_to_quantize=["MatMul", "Gemm"],
+                per_channel=True,
+                reduce_range=True,
+                weight_type=QuantType.QInt8,
+                extra_options={"MatMulConstBOnly": True},
+            )
+    except ValueError as error:
+        raise ExportError(f"onnxruntime cannot quantise this graph: {error}") from error
+    finally:
+        logging.root.setLevel(level)
 
 
 def refuse_drop(accuracy: float, quantised: float) -> float:

@@ -1,5 +1,6 @@
 """torch to ONNX: names, axes and opset as the runtime expects them."""
 
+import inspect
 import logging
 import warnings
 from collections.abc import Iterator
@@ -26,9 +27,9 @@ def input_names(spec: ModelSpec) -> list[str]:
     return ["frames", *(state.name for state in spec.states)]
 
 
-def output_names(spec: ModelSpec) -> list[str]:
-    """`scores`, then the next states."""
-    return ["scores", *(f"{state.name}_next" for state in spec.states)]
+def output_names(spec: ModelSpec, memory: bool = False) -> list[str]:
+    """`scores`, then the next states, then perhaps `memory`."""
+    return ["scores", *(f"{state.name}_next" for state in spec.states), *["memory"] * memory]
 
 
 def start(spec: ModelSpec, batch: int) -> list[Tensor]:
@@ -36,8 +37,8 @@ def start(spec: ModelSpec, batch: int) -> list[Tensor]:
     return [torch.zeros(batch, *state.shape) for state in spec.states]
 
 
-def to_onnx(module: nn.Module, spec: ModelSpec) -> ir.Model:
-    """Exports a module with dynamic batch and time.
+def to_onnx(module: nn.Module, spec: ModelSpec, one_hop: bool = False, memory: bool = False) -> ir.Model:
+    """Exports a module with dynamic batch and time; see `Exportable` for `one_hop` and `memory`.
 
     The time of a streamed model is any number of hops. That of a "sliding" one may come out fixed to
     its window, if the module computes on no other length; every other time is dynamic.
@@ -45,11 +46,36 @@ def to_onnx(module: nn.Module, spec: ModelSpec) -> ir.Model:
     Raises:
         ExportError: the exporter fails, or the graph's inputs and outputs are not those of the spec.
     """
-    example = (torch.randn(2, _example_frames(spec), spec.features.mels), *start(spec, 2))
+    frames = spec.window.hop if one_hop else _example_frames(spec)
+    example = (torch.randn(2, frames, spec.features.mels), *start(spec, 2))
     time: Any = Dim.AUTO if spec.window.mode == "sliding" else Dim.DYNAMIC
     if spec.streamed:
-        time = spec.window.hop * Dim("hops")
-    shapes = ({0: Dim.DYNAMIC, 1: time}, *({0: Dim.DYNAMIC} for _ in spec.states))
+        time = Dim.STATIC if one_hop else spec.window.hop * Dim("hops")
+    states = tuple({0: Dim.DYNAMIC} for _ in spec.states)
+    parameters = inspect.signature(module.forward).parameters.values()
+    # torch.export wants those of *states in a tuple of their own.
+    variadic = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
+    shapes = ({0: Dim.DYNAMIC, 1: time}, *([states] if variadic else states))
+    model = capture(module, example, shapes, input_names(spec), output_names(spec, memory))
+    _name_axes(model, spec, one_hop, memory)
+    return model
+
+
+def capture(
+    module: nn.Module, example: tuple[Tensor, ...], shapes: Any, inputs: list[str], outputs: list[str]
+) -> ir.Model:
+    """Exports a module.
+
+    Args:
+        module: put into eval mode.
+        example: its arguments.
+        shapes: the dynamic axes of each, as torch.export.export takes them.
+        inputs: names of the arguments.
+        outputs: names of what it gives.
+
+    Raises:
+        ExportError: the exporter fails.
+    """
     try:
         with _quiet(), torch.no_grad():
             # Captured here and not by torch.onnx.export, which would try three other ways before it fails.
@@ -58,8 +84,8 @@ def to_onnx(module: nn.Module, spec: ModelSpec) -> ir.Model:
                 captured,
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=input_names(spec),
-                output_names=output_names(spec),
+                input_names=inputs,
+                output_names=outputs,
                 optimize=False,
                 verbose=False,
             )
@@ -67,9 +93,7 @@ def to_onnx(module: nn.Module, spec: ModelSpec) -> ir.Model:
         raise ExportError(f"torch cannot export this module with dynamic batch and time: {error}") from error
     if program is None:
         raise ExportError("torch's exporter gave no program")
-    model = program.model
-    _name_axes(model, spec)
-    return model
+    return program.model
 
 
 def _example_frames(spec: ModelSpec) -> int:
@@ -77,21 +101,25 @@ def _example_frames(spec: ModelSpec) -> int:
     return 3 * spec.window.hop if spec.streamed else spec.window.frames
 
 
-def _name_axes(model: ir.Model, spec: ModelSpec) -> None:
+def _name_axes(model: ir.Model, spec: ModelSpec, one_hop: bool, memory: bool) -> None:
     """Checks inputs and outputs against the spec and gives their axes plain names."""
     graph = model.graph
     wanted: dict[str, tuple[str | int, ...]] = {"frames": ("batch", "frames", spec.features.mels)}
     wanted["scores"] = ("batch", "steps", len(spec.labels))
     for state in spec.states:
         wanted[state.name] = wanted[f"{state.name}_next"] = ("batch", *state.shape)
+    if memory and graph.outputs:
+        shape = graph.outputs[-1].shape
+        wanted["memory"] = ("batch", "steps", shape[-1] if shape and isinstance(shape[-1], int) else "width")
+    free_time = spec.window.mode != "sliding" and not one_hop
     for kind, values, names in (
         ("inputs", graph.inputs, input_names(spec)),
-        ("outputs", graph.outputs, output_names(spec)),
+        ("outputs", graph.outputs, output_names(spec, memory)),
     ):
         if [value.name for value in values] != names:
             raise ExportError(f"the module has {kind} {[value.name for value in values]}, the spec {names}")
         for value in values:
-            _name_axes_of(value, wanted[str(value.name)], free_time=spec.window.mode != "sliding")
+            _name_axes_of(value, wanted[str(value.name)], free_time=free_time)
 
 
 def _name_axes_of(value: ir.Value, wanted: tuple[str | int, ...], free_time: bool) -> None:

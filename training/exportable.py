@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import nn
 
+from stapes.model import Model
 from stapes.samples import Frames, Samples
 from stapes.spec import ModelSpec
 
@@ -25,10 +26,21 @@ class Exportable:
     spec: ModelSpec
     calibration: Callable[[], Iterable[Frames]]
     """Log-mel features of real recordings, (frames, mels) each: ranges for int8 come from these."""
-    accuracy: Callable[[Runner], float]
-    """Share, 0 to 1, of the dev part's clips that a runner gets right."""
+    accuracy: Callable[[Runner], float] | None
+    """Share, 0 to 1, of the dev part's clips that a runner gets right; None: `judge` tells."""
     clips: Callable[[], Iterable[Samples]]
     """Real audio at the spec's rate, a few clips: parity is checked on these."""
+    one_hop: bool = False
+    """The module takes exactly one hop a call, not any number of them."""
+    second: nn.Module | None = None
+    """Of a model that writes text, its second graph as `stapes.reader` has it: forward(tokens, past, memory)
+    -> (log-posteriors, next past), and as `shape` its memory's blocks, heads and width of a head. `module`
+    then gives, last, the memory: (batch, steps, blocks * 2 * heads * width)."""
+    int8: Literal["static", "dynamic"] = "static"
+    """How the first graph is quantised: ranges of activations measured before, or anew in each call. The
+    second one always has the latter."""
+    judge: Callable[[Model], float] | None = None
+    """The same of a loaded file, where scores do not tell all: 1 - WER of the texts, say."""
 
 
 class ExportableOf(Protocol):

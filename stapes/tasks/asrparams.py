@@ -47,8 +47,9 @@ class AsrParams:
     """Hypotheses of the decoder's beam search, all directions together."""
     directions: Directions = "both"
     alpha: float = 0.6
-    """Its length penalty; see `stapes.tasks.beam.BeamSpec`."""
+    """Its length penalty; for this and the next two see `stapes.tasks.beam.BeamSpec`."""
     most_tokens: int = 200
+    patient: bool = True
     backwards: float = 0.5
     """Rescoring: share of the direction from right to left."""
     ctc_weight: float = 0.5
@@ -66,7 +67,7 @@ class AsrParams:
     @property
     def beam_spec(self) -> BeamSpec:
         """Settings of the decoder's search."""
-        return BeamSpec(self.beam, self.directions, self.alpha, self.most_tokens)
+        return BeamSpec(self.beam, self.directions, self.alpha, self.most_tokens, self.patient)
 
     @classmethod
     def of(cls, spec: ModelSpec) -> Self:
@@ -97,6 +98,8 @@ class AsrParams:
         for key, options in choices.items():
             if raw.get(key, options[0]) not in options:
                 raise SpecError(f"{spec.name}: 'params.{key}' must be one of {options}, got {raw[key]!r}")
+        if not isinstance(raw.get("patient", True), bool):
+            raise SpecError(f"{spec.name}: 'params.patient' must be true or false, got {raw['patient']!r}")
         raw["hotwords"] = _phrases(spec, raw.get("hotwords", ()))
         params = cls(**raw)
         if params.beam % len(STARTS[params.directions]):

@@ -38,6 +38,9 @@ class BeamSpec:
     alpha: float = 0.6
     """Of the length penalty ((5 + tokens) / 6)^alpha; larger prefers longer texts."""
     most_tokens: int = 100
+    patient: bool = False
+    """Ours: go on until nothing alive can get into the pool any more. The paper's code stops once the pool is
+    full, though an end that is second choice, which fills it too, is seldom the right one."""
 
 
 def search(reader: Reader, steps: int, spec: BeamSpec) -> list[tuple[Ids, float]]:
@@ -62,7 +65,8 @@ def search(reader: Reader, steps: int, spec: BeamSpec) -> list[tuple[Ids, float]
     past: Past | None = None
     halves = np.arange(len(starts))[:, None]
     penalty = 1.0
-    for written in range(min(steps + _EXTRA_TOKENS, _MOST_TOKENS, spec.most_tokens)):
+    limit = min(steps + _EXTRA_TOKENS, _MOST_TOKENS, spec.most_tokens)
+    for written in range(limit):
         # 2. One call for all; score = log-probability / length penalty.
         following, past = reader.write(np.array([[text[-1]] for text in texts], np.int64), past)
         penalty = ((5 + written + 1) / 6) ** spec.alpha
@@ -86,7 +90,8 @@ def search(reader: Reader, steps: int, spec: BeamSpec) -> list[tuple[Ids, float]
         texts = [(*texts[parent], token) for parent, token in zip(chosen, added, strict=True)]
         past = past[:, :, chosen]
         # 6. Stop when every slot of the pool is finished.
-        if len(pool) == spec.beam:
+        hope = float(logs.max()) / ((5 + limit) / 6) ** spec.alpha if spec.patient else -np.inf
+        if len(pool) == spec.beam and hope <= pool[-1][0]:
             break
     if not pool:
         unfinished = zip((logs.ravel() / penalty).tolist(), texts, strict=True)

@@ -96,15 +96,19 @@ def _by_the_book(table: Table, spec: BeamSpec) -> list[tuple[Ids, float]]:
             pool += [(log / penalty, text[:-1]) for log, text in best if text[-1] == END]
             alive[start] = [one for one in best if one[1][-1] != END][:half]
         pool = sorted(pool, key=lambda one: -one[0])[: spec.beam]
-        if len(pool) == spec.beam:
+        hope = (
+            max(log for texts in alive.values() for log, _ in texts)
+            / ((5 + spec.most_tokens) / 6) ** spec.alpha
+        )
+        if len(pool) == spec.beam and not (spec.patient and hope > pool[-1][0]):
             break
     return [(text[:0:-1] if text[0] == BACKWARDS else text[1:], score) for score, text in pool]
 
 
 @settings(deadline=None, max_examples=25)
-@given(seed=st.integers(0, 999), beam=st.sampled_from([2, 4, 6]))
-def test_narrow_beams_go_step_by_step_as_told(seed: int, beam: int) -> None:
-    spec = BeamSpec(beam=beam, most_tokens=12)
+@given(seed=st.integers(0, 999), beam=st.sampled_from([2, 4, 6]), patient=st.booleans())
+def test_narrow_beams_go_step_by_step_as_told(seed: int, beam: int, patient: bool) -> None:
+    spec = BeamSpec(beam=beam, most_tokens=12, patient=patient)
     table = Table(seed)
     found, wanted = search(table, 50, spec), _by_the_book(table, spec)
     if wanted:
