@@ -98,7 +98,7 @@ def exportable(checkpoint: dict[str, Any], data: Path | None) -> Exportable:
         for each in judged.recordings[:: max(1, len(wanted) // PARITY_CLIPS)]:
             yield read_audio(each.audio, recipe.features.sample_rate)
 
-    return Exportable(Streaming(net).eval(), spec, calibration, accuracy, clips)
+    return Exportable(Streaming(net).eval(), spec, calibration, accuracy, clips, one_hop=True)
 
 
 def whole_hops(frames: Frames, hop: int, features: FbankSpec) -> Frames:
@@ -108,7 +108,6 @@ def whole_hops(frames: Frames, hop: int, features: FbankSpec) -> Frames:
 
 
 def without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The recipe with the teacher's folder by its name: where it lay is nobody's business."""
-    teaching = dict(recipe["teaching"])
-    teaching["folder"] = Path(teaching["folder"]).name
-    return recipe | {"teaching": teaching}
+    """The recipe with teacher and first weights by name: where they lay is nobody's business."""
+    teaching = recipe["teaching"] | {"folder": Path(recipe["teaching"]["folder"]).name}
+    return recipe | {"teaching": teaching, "init": Path(recipe["init"]).name}

@@ -41,7 +41,8 @@ def _take_shapes_later(graph: ir.Graph) -> None:
         if node.op_type not in ("BatchNormalization", "Relu"):
             continue
         before, after = node.inputs[0], node.outputs[0]
-        if before is None:
+        # A normalisation without weights is given ones, of a size that is computed from what enters it.
+        if before is None or any(each is not None and each.producer() for each in node.inputs[1:]):
             continue
         for user, position in before.uses():
             if user.op_type == "Shape":
