@@ -54,6 +54,10 @@ class _Recent:
         """Frames of the stream up to sample `known`, or up to its end."""
         return min(frame_count(known, self._features), self.count)
 
+    def earliest(self, known: int) -> int:
+        """The first frame that speech whose start was known at a sample may begin with."""
+        return max(0, self.heard(known) - self._memory)
+
     def between(self, start: int, end: int) -> Frames:
         """Frames `start` up to `end`, (frames, mels)."""
         return self._frames[start - self._first : end - self._first]
@@ -120,7 +124,8 @@ class SegmentLane:
         for boundary in self._boundaries:
             if boundary.started:
                 start = max(0, boundary.at - self._pad)
-                self._from = max(self._given, -(-start // self._features.hop_samples))
+                first = self._recent.earliest(boundary.known)
+                self._from = max(self._given, first, -(-start // self._features.hop_samples))
                 self._since = boundary.known
             else:
                 found += self._give_long(self._recent.heard(boundary.known))
@@ -219,7 +224,8 @@ class SpeechLane:
         for boundary in self._boundaries:
             if boundary.started:
                 start = max(0, boundary.at - self._pad)
-                self._from = max(self._given, -(-start // self._features.hop_samples))
+                first = self._recent.earliest(boundary.known)
+                self._from = max(self._given, first, -(-start // self._features.hop_samples))
                 self._since = boundary.known
                 if not self._carries:
                     self.model.reset()

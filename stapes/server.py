@@ -27,18 +27,23 @@ class EventServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 16
 
-    def __init__(self, address: tuple[str, int], models: Sequence[Model], clients: int = 8) -> None:
+    def __init__(
+        self, address: tuple[str, int], models: Sequence[Model], clients: int = 8, wake: str = ""
+    ) -> None:
         """Bind the address.
 
         Args:
             address: host and port; port 0 takes a free one, which `server_address` then says.
             models: one session each, shared by all clients; each client has states of its own.
             clients: more than so many at once are told so and sent away.
+            wake: see `Stream`.
 
         Raises:
             OSError: the address is taken, or is none of this machine.
+            ValueError: models that cannot be in one stream; see `Stream`.
         """
-        self.models = tuple(models)
+        self.models, self.wake = tuple(models), wake
+        Stream(*models, sample_rate=RATE, wake=wake)
         self._places = BoundedSemaphore(clients)
         self._clients = clients
         if ":" in address[0]:
@@ -75,7 +80,8 @@ class _Client(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         """Sound in, events out, until the client ends its side."""
-        stream = Stream(*cast("EventServer", self.server).models, sample_rate=RATE)
+        server = cast("EventServer", self.server)
+        stream = Stream(*server.models, sample_rate=RATE, wake=server.wake)
         for event in run(PcmSource(cast("BinaryIO", self.rfile), RATE), stream):
             _tell(self.request, event.to_json())
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stapes.endpoint import Boundary, Endpointer, EndpointSpec
-from stapes.events import AudioLost, Event, SpeechEnded, SpeechStarted
+from stapes.events import AudioLost, Event, KeywordSpotted, SpeechEnded, SpeechStarted
 from stapes.fbank import FbankStream
 from stapes.lanes import Found, WindowLane
 from stapes.model import Model
@@ -16,6 +16,8 @@ from stapes.resample import Resampler, output_count
 from stapes.samples import LOUDEST, Samples, as_samples, refuse_loud
 from stapes.segments import SegmentLane, SpeechLane
 from stapes.sources import Lost, Source
+from stapes.tasks import task_of
+from stapes.wake import Gate
 
 _PIECE = 1 << 14
 """Samples worked on at a time, so that memory does not grow with the block."""
@@ -37,7 +39,11 @@ class Stream:
     """Samples a second that the models want, and that `at` of events counts in."""
 
     def __init__(
-        self, *models: Model, sample_rate: int = 16_000, endpoint: EndpointSpec | None = None
+        self,
+        *models: Model,
+        sample_rate: int = 16_000,
+        endpoint: EndpointSpec | None = None,
+        wake: str = "",
     ) -> None:
         """A stream at its start.
 
@@ -46,9 +52,12 @@ class Stream:
             sample_rate: of the samples to come; resampled to the models' rate if it is another.
             endpoint: announce speech and its end, by these settings; with a "segment" model, which needs
                 it, None means the standard settings.
+            wake: name of a keyword model among them. Models that take utterances, such as asr, then hear only
+                the speech after one of its keywords; see `stapes.wake.Gate`.
 
         Raises:
-            ValueError: no model, models of different rates, or a rate that cannot be resampled.
+            ValueError: no model, models of different rates, a rate that cannot be resampled, or no model of
+                the name `wake` or none that could wait for it.
             SpecError: a task or params that this stapes does not know.
         """
         if not models:
@@ -74,6 +83,8 @@ class Stream:
             features = (segments or self._lanes)[0].model.spec.features
             self._listens = list(specs).index(features)
             self._endpointer = Endpointer(features, endpoint or EndpointSpec())
+        self._gate = Gate(self.rate, (endpoint or EndpointSpec()).pad_ms) if wake else None
+        self._waiting, self._waker = _waiters(self._lanes, wake) if wake else ([], -1)
         self._restart()
 
     def _restart(self) -> None:
@@ -91,6 +102,8 @@ class Stream:
                 lane.reset()
         if self._endpointer is not None:
             self._endpointer.reset()
+        if self._gate is not None:
+            self._gate.reset()
         self._restart()
 
     def feed(self, samples: NDArray[Any]) -> list[Event]:
@@ -152,7 +165,9 @@ class Stream:
             silence -= n
         found: list[Found] = []
         if self._endpointer is not None:
-            found += self._told(self._endpointer.finish(end), end)
+            boundaries = self._endpointer.finish(end)
+            found += self._told(boundaries, end)
+            self._wake(boundaries, [])
         for lane in self._lanes:
             found += lane.finish(end)
         return events + _in_order(found)
@@ -212,13 +227,32 @@ class Stream:
         """Samples at the models' rate to events; `end` is where the stream ends, once that is known."""
         found: list[Found] = []
         made = [front.accept(block) for front, _ in self._fronts]
+        boundaries: list[Boundary] = []
         if self._endpointer is not None:
-            found += self._told(self._endpointer.accept(made[self._listens]), end)
-        for frames, (_, lanes) in zip(made, self._fronts, strict=True):
-            if len(frames):
+            boundaries = self._endpointer.accept(made[self._listens])
+            found += self._told(boundaries, end)
+        # Lanes that wait for a keyword come last: what wakes them in this block is known by then.
+        for late in (False, True) if self._waiting else (False,):
+            if late:
+                self._wake(boundaries, found)
+            for frames, (_, lanes) in zip(made, self._fronts, strict=True):
                 for lane in lanes:
-                    found += lane.accept(frames)
+                    if len(frames) and (lane in self._waiting) == late:
+                        found += lane.accept(frames)
         return _in_order(found)
+
+    def _wake(self, boundaries: list[Boundary], found: list[Found]) -> None:
+        """Tells the lanes that wait of the speech that is theirs."""
+        if self._gate is None:
+            return
+        keywords = [
+            (settled, event.at)
+            for settled, order, event in found
+            if order == self._waker and isinstance(event, KeywordSpotted)
+        ]
+        let = self._gate.through(boundaries, keywords)
+        for lane in self._waiting:
+            lane.expect(let)
 
     def _told(self, boundaries: list[Boundary], end: int | None) -> list[Found]:
         """Boundaries to events, and to the models that wait for them."""
@@ -228,9 +262,27 @@ class Stream:
             event = (SpeechStarted if boundary.started else SpeechEnded)(at=at, rate=self.rate)
             found.append((boundary.known, -1, event))
         for lane in self._lanes:
-            if not isinstance(lane, WindowLane):
+            if not isinstance(lane, WindowLane) and lane not in self._waiting:
                 lane.expect(boundaries)
         return found
+
+
+def _waiters(
+    lanes: list[WindowLane | SegmentLane | SpeechLane], wake: str
+) -> tuple[list[SegmentLane | SpeechLane], int]:
+    """The lanes that wait for a keyword, and the place of the one whose keywords wake them."""
+    names = [lane.model.spec.name for lane in lanes if lane.model.spec.task == "kws"]
+    if wake not in names:
+        raise ValueError(
+            f"no keyword model {wake!r} to wake the others, there are: {', '.join(names) or 'none'}"
+        )
+    waiting = [
+        lane for lane in lanes if not isinstance(lane, WindowLane) and not task_of(lane.model.spec).carries
+    ]
+    if not waiting:
+        raise ValueError(f"no model waits for a keyword of {wake!r}: none takes utterances, as asr does")
+    order = next(i for i, lane in enumerate(lanes) if lane.model.spec.name == wake)
+    return waiting, order
 
 
 def _lane(model: Model, order: int, endpoint: EndpointSpec) -> WindowLane | SegmentLane | SpeechLane:
@@ -246,9 +298,12 @@ def _in_order(found: list[Found]) -> list[Event]:
     return [event for _, _, event in found]
 
 
-def load(*names_or_paths: str | os.PathLike[str], threads: int = 1, sample_rate: int = 16_000) -> Stream:
-    """A stream through models given by bundled name or path. Raises as `Model.load` and `Stream`."""
-    return Stream(*(Model.load(name, threads=threads) for name in names_or_paths), sample_rate=sample_rate)
+def load(
+    *names_or_paths: str | os.PathLike[str], threads: int = 1, sample_rate: int = 16_000, wake: str = ""
+) -> Stream:
+    """A stream through models given by bundled name or path. Arguments, errors: `Model.load`, `Stream`."""
+    models = [Model.load(name, threads=threads) for name in names_or_paths]
+    return Stream(*models, sample_rate=sample_rate, wake=wake)
 
 
 def run(source: Source, stream: Stream) -> Iterator[Event]:

@@ -12,7 +12,7 @@ import numpy as np
 
 import stapes
 from stapes.cli.meter import LevelMeter
-from stapes.cli.output import Commands, device, event_json, event_text
+from stapes.cli.output import Commands, add_listening, device, event_json, event_text, load_models
 from stapes.mic import Microphone, MicrophoneError
 from stapes.samples import Samples
 from stapes.sources import Lost
@@ -29,16 +29,18 @@ def add_to(commands: Commands) -> None:
         "--rate", type=int, metavar="HZ", help="open at this rate; default: 16000, else its own"
     )
     parser.add_argument("--save", type=Path, metavar="WAV", help="also write what was heard")
+    add_listening(parser)
     parser.add_argument("--json", action="store_true", help="one JSON line an event")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Listen until Ctrl-C, SIGTERM, or the end of the microphone."""
-    models = [stapes.Model.load(model) for model in args.models or ["kws"]]
+    models = load_models(args.models or ["kws"], args.hotwords)
+    stapes.Stream(*models, wake=args.wake)  # what is wrong with them is told before the microphone is opened
     with ExitStack() as stack:
         microphone = stack.enter_context(Microphone.open(args.device, sample_rate=args.rate))
-        stream = stapes.Stream(*models, sample_rate=microphone.sample_rate)
+        stream = stapes.Stream(*models, sample_rate=microphone.sample_rate, wake=args.wake)
         names = ", ".join(model.spec.name for model in models)
         print(
             f"stapes: {names} on {microphone.name} at {microphone.sample_rate} Hz; Ctrl-C ends",

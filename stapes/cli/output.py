@@ -6,6 +6,7 @@ import sys
 from typing import Any, TypeAlias
 
 from stapes.events import Event
+from stapes.model import Model
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """What `add_subparsers` returns; argparse has no public name for it."""
@@ -29,7 +30,8 @@ def event_text(event: Event) -> str:
     seconds = fields.pop("seconds")
     model = fields.pop("model")
     del fields["at"]
-    words = [_field(key, value) for key, value in fields.items() if value not in ([], {}, "")]
+    told = (_field(key, value) for key, value in fields.items() if value not in ([], {}, ""))
+    words = [word for word in told if word]
     clock = f"{int(seconds // 60):3d}:{seconds % 60:05.2f}"
     return f"{clock}  {name:<14} {'  '.join(words)}{f'  [{model}]' if model else ''}".rstrip()
 
@@ -41,10 +43,40 @@ def _field(key: str, value: object) -> str:
         best = sorted(value.items(), key=lambda pair: -pair[1])[:3]
         return " ".join(f"{label} {score:.2f}" for label, score in best)
     if key == "nbest" and isinstance(value, list):
-        return "| " + " | ".join(f"{text} {score:.2f}" for text, score in value[:3])
+        return "".join(f"| {text} {score:.2f} " for text, score in value[1:3]).rstrip()
+    if key == "words":
+        return ""
     if isinstance(value, float):
         return f"{value:.2f}"
     return f"{key}={value}" if key != "reason" else f"({value})"
+
+
+def add_listening(parser: argparse.ArgumentParser) -> None:
+    """Options of all commands that run a stream."""
+    parser.add_argument(
+        "--wake", default="", metavar="MODEL", help="transcribe only what follows a keyword of this model"
+    )
+    parser.add_argument(
+        "--hotwords",
+        type=phrases,
+        default=[],
+        metavar="A,B",
+        help="phrases that speech to text is to expect",
+    )
+
+
+def load_models(names_or_paths: list[str], hotwords: list[str]) -> list[Model]:
+    """Models, those that write text with the phrases to expect.
+
+    Raises:
+        ValueError: phrases, but no model that could expect them.
+    """
+    models = [Model.load(name) for name in names_or_paths]
+    if hotwords and all(model.spec.task != "asr" for model in models):
+        raise ValueError(f"--hotwords wants a model that writes text, not {', '.join(names_or_paths)}")
+    return [
+        model.fork(hotwords=hotwords) if hotwords and model.spec.task == "asr" else model for model in models
+    ]
 
 
 def complain(error: Exception, file: str | None = None) -> None:
@@ -60,6 +92,11 @@ def complain(error: Exception, file: str | None = None) -> None:
 def device(text: str) -> int | str:
     """A device's number, or a part of its name."""
     return int(text) if text.isdecimal() else text
+
+
+def phrases(text: str) -> list[str]:
+    """`new york,stapes` as ["new york", "stapes"]."""
+    return [phrase.strip() for phrase in text.split(",") if phrase.strip()]
 
 
 def names(text: str) -> list[str]:

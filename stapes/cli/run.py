@@ -8,7 +8,15 @@ from pathlib import Path
 import numpy as np
 
 import stapes
-from stapes.cli.output import Commands, complain, event_json, event_text, names
+from stapes.cli.output import (
+    Commands,
+    add_listening,
+    complain,
+    event_json,
+    event_text,
+    load_models,
+    names,
+)
 from stapes.events import Event
 from stapes.model import Model
 from stapes.samples import Samples
@@ -30,6 +38,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--plot", type=Path, metavar="PNG", help="also draw waveform, events and scores of one FILE"
     )
+    add_listening(parser)
     parser.add_argument("--json", action="store_true", help="one JSON line an event")
     parser.set_defaults(run=lambda args: run(args, parser))
 
@@ -42,7 +51,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         parser.error("- can be named once")
     if args.plot and not args.plot.parent.is_dir():
         raise NotADirectoryError(f"there is no folder {args.plot.parent} for --plot")
-    models = [Model.load(name) for name in args.models]
+    models = load_models(args.models, args.hotwords)
     status = 0
     for file in args.files:
         if len(args.files) > 1 and not args.json:
@@ -52,7 +61,8 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             if args.plot:
                 _run_and_draw(args, source, models)
             else:
-                for event in stapes.run(source, stapes.Stream(*models, sample_rate=source.sample_rate)):
+                stream = stapes.Stream(*models, sample_rate=source.sample_rate, wake=args.wake)
+                for event in stapes.run(source, stream):
                     _print(event, file, as_json=args.json)
         except BrokenPipeError:
             raise
@@ -80,7 +90,7 @@ def _run_and_draw(args: argparse.Namespace, source: Source, models: list[Model])
     plot.import_matplotlib()
     heard = _Heard(source)
     events = []
-    for event in stapes.run(heard, stapes.Stream(*models, sample_rate=source.sample_rate)):
+    for event in stapes.run(heard, stapes.Stream(*models, sample_rate=source.sample_rate, wake=args.wake)):
         _print(event, file, as_json=args.json)
         events.append(event)
     samples = np.concatenate([np.zeros(0, np.float32), *heard.blocks])

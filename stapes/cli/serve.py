@@ -5,8 +5,7 @@ import signal
 import sys
 import threading
 
-from stapes.cli.output import Commands
-from stapes.model import Model
+from stapes.cli.output import Commands, add_listening, load_models
 from stapes.server import EventServer
 
 
@@ -22,6 +21,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("models", nargs="*", metavar="MODEL", help="bundled names or paths; default: kws")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8765, help="0 takes a free one (default: 8765)")
+    add_listening(parser)
     parser.add_argument("--clients", type=int, default=8, help="at most so many at once (default: 8)")
     parser.set_defaults(run=run)
 
@@ -30,9 +30,9 @@ def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM."""
     if not 0 <= args.port < 65_536 or args.clients < 1:
         raise ValueError(f"--port must be 0 to 65535 and --clients positive, got {args.port}, {args.clients}")
-    models = [Model.load(name) for name in args.models or ["kws"]]
+    models = load_models(args.models or ["kws"], args.hotwords)
     try:
-        server = EventServer((args.host, args.port), models, args.clients)
+        server = EventServer((args.host, args.port), models, args.clients, args.wake)
     except OSError as error:
         raise OSError(error.errno, error.strerror, f"{args.host}:{args.port}") from None
     with server:

@@ -12,6 +12,7 @@ import pytest
 import stapes
 from stapes.server import EventServer
 from tests.cli.sounds import LABELS, sound, write_wav
+from tests.tools import tiny_asr
 from tests.tools.tiny_onnx import spec, write
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples"
@@ -70,6 +71,16 @@ def test_mic(model: Path, wav: Path) -> None:
     first, *lines = run("-c", FAKE_MICROPHONE, FOLDER / "mic.py", wav, model)
     assert first == "listening to a file at 16000 Hz"
     assert [json.loads(line)["label"] for line in lines] == list(LABELS)
+
+
+def test_dictate(model: Path, wav: Path, tmp_path: Path) -> None:
+    asr = tiny_asr.write(tmp_path, tiny_asr.spec())
+    first, *lines = run("-c", FAKE_MICROPHONE, FOLDER / "dictate.py", wav, "--asr", asr)
+    assert first == "speak"
+    assert lines[-1] == "high"  # the low burst, where no floor is known yet, is no speech
+    first, *lines = run("-c", FAKE_MICROPHONE, FOLDER / "dictate.py", wav, "--asr", asr, "--wake", model)
+    assert first == "say a keyword, then speak"
+    assert set(lines) <= set(LABELS)
 
 
 def test_socket_client(model: Path, wav: Path) -> None:
