@@ -102,7 +102,7 @@ class Sampler:
             columns = [
                 torch.from_numpy(np.stack(column)) for column in zip(*(each[1] for each in made), strict=True)
             ]
-            yield Batch(frames, *columns, torch.tensor(epoch))
+            yield Batch._make([frames, *columns, torch.tensor(epoch)])
 
     def _example(self, length: int) -> tuple[Frames, tuple[NDArray[np.generic] | np.generic, ...]]:
         kind = self.rng.random()

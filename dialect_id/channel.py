@@ -76,7 +76,7 @@ class Channel:
     def send(self, frames: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         """(frames, mels) log-mel through another channel; nothing falls below the front end's floor."""
         spec = self.spec
-        out = np.maximum(frames + self.response(rng), np.float32(self.floor))
+        out: NDArray[np.float32] = np.maximum(frames + self.response(rng), np.float32(self.floor))
         limited = rng.random() < spec.band_chance
         edges = rng.uniform(*spec.band_hz), rng.uniform(*spec.low_hz), rng.uniform(*spec.stop_db)
         narrow = rng.random() < spec.low_chance

@@ -123,12 +123,7 @@ def gather(data: Path, spec: DataSpec, *, labels: tuple[str, ...] = (), judged_b
     judged = part(spec.main, tested)
     if judged_by == "dev" and not judged.recordings:
         raise ManifestError(f"{data / spec.main}: no recording to judge by; is data.dev_share too small?")
-    noise = tuple(
-        each
-        for folder in spec.noise
-        for each in read_manifest(data / folder)
-        if each.split in ("train", "noise")
-    )
+    noise = tuple(each for folder in spec.noise for each in _noise(data / folder))
     return Corpus(
         labels,
         tuple(each for each in parts if each.recordings),
@@ -136,6 +131,12 @@ def gather(data: Path, spec: DataSpec, *, labels: tuple[str, ...] = (), judged_b
         Part(spec.main, unknown, np.full(len(unknown), NO_LABEL)),
         noise,
     )
+
+
+def _noise(folder: Path) -> list[Recording]:
+    recordings = read_manifest(folder)
+    own = [each for each in recordings if each.split == "noise"]
+    return own or [each for each in recordings if each.split == "train"]
 
 
 def _labels(labelled: dict[str, list[Recording]], spec: DataSpec) -> tuple[str, ...]:

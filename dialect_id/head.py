@@ -48,7 +48,7 @@ class CosineHead(nn.Module):
         """Logits."""
         cosines = F.linear(F.normalize(x, dim=-1), F.normalize(self.weight, dim=-1))
         if self.centres > 1:
-            cosines = cosines.unflatten(-1, (self.labels, self.centres)).amax(-1)
+            cosines = cosines.reshape(*cosines.shape[:-1], self.labels, self.centres).amax(-1)
         return self.scale * cosines
 
 

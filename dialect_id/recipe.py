@@ -25,7 +25,7 @@ class DataSpec:
     unlabelled: tuple[str, ...] = ()
     """Folders whose split "train" is heard for the teacher's answers only."""
     noise: tuple[str, ...] = ("noise",)
-    """Sounds to mix in: splits "train" and "noise"."""
+    """Sounds to mix in: of each folder the split "noise" or, if it has none, "train"."""
     guard: tuple[str, ...] = ()
     """Further folders whose dev and test speakers and recordings are kept out of training."""
     given: dict[str, str] = field(default_factory=dict)

@@ -65,7 +65,7 @@ def make_network(recipe: DialectRecipe, labels: int) -> DialectNet:
     """A network by a recipe, with random weights."""
     network = DialectNet(recipe.network, recipe.features.mels, labels)
     if recipe.head.kind == "cosine":
-        network.classifier = CosineHead(recipe.network.embedding, labels, recipe.head)
+        network.add_module("classifier", CosineHead(recipe.network.embedding, labels, recipe.head))
     return network
 
 

@@ -185,7 +185,7 @@ def frames_loss(steps: Tensor, batch: Batch, step_ms: float, spec: TeachingSpec)
     """
     together = round(spec.frame_ms / step_ms)
     count, late = batch.teacher_frames.shape[1], round(spec.delay_ms / spec.frame_ms)
-    found = steps[:, : count * together].unflatten(1, (count, together)).mean(2)[:, late:]
+    found = steps[:, : count * together].reshape(len(steps), count, together, -1).mean(2)[:, late:]
     apart = 1 - F.cosine_similarity(found, batch.teacher_frames[:, : count - late], dim=-1)
     return torch.as_tensor((apart.mean(1) * batch.direction_weights).mean())
 

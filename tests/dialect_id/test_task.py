@@ -86,6 +86,7 @@ def test_nobody_is_in_two_parts(data: Path) -> None:
     assert {each.fields["language"] for each in corpus.unknown.recordings} == {"dd"}
     assert [part.folder for part in corpus.train] == ["tongues", "more", "wild"]
     assert set(corpus.train[2].classes) == {NO_LABEL}
+    assert len(corpus.noise) == 2
     # Networks that are trained need main alone to be judged.
     again = gather(data, RECIPE.data, labels=corpus.labels)
     assert [each.audio for each in again.judged.recordings] == [
