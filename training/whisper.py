@@ -41,7 +41,8 @@ class _SelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = (_split(part, self.heads) for part in self.qkv(self.norm(x)).chunk(3, -1))
-        return x + self.out(_joined(F.scaled_dot_product_attention(query, key, value)))
+        heard = self.out(_joined(F.scaled_dot_product_attention(query, key, value)))
+        return torch.as_tensor(x + heard)
 
 
 class _CrossAttention(nn.Module):
@@ -56,7 +57,8 @@ class _CrossAttention(nn.Module):
     def forward(self, x: Tensor, memory: Tensor) -> Tensor:
         query = _split(self.query(self.norm(x)), self.heads)
         key, value = (_split(part, self.heads) for part in self.key_value(memory).chunk(2, -1))
-        return x + self.out(_joined(F.scaled_dot_product_attention(query, key, value)))
+        heard = self.out(_joined(F.scaled_dot_product_attention(query, key, value)))
+        return torch.as_tensor(x + heard)
 
 
 class _FeedForward(nn.Module):
@@ -238,7 +240,7 @@ def frame_count(samples: int) -> int:
 
 
 def _split(x: Tensor, heads: int) -> Tensor:
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+    return x.reshape(*x.shape[:2], heads, x.shape[2] // heads).transpose(1, 2)
 
 
 def _joined(x: Tensor) -> Tensor:

@@ -25,8 +25,8 @@ from tqdm import tqdm
 from training.atomic import replacing
 from training.audio import read_audio
 from training.utterances import Recording, read_manifest
-from training.whisper import LANGUAGES, RATE, WINDOW, WhisperTeacher
-from training.whisper_mel import FFT
+from training.whisper import LANGUAGES, WINDOW, WhisperTeacher
+from training.whisper_mel import FFT, RATE
 
 _TOGETHER = 30 * RATE
 """Samples of clips of one length that are computed at once."""
@@ -160,8 +160,8 @@ def write_features(recordings: Sequence[Recording], out: Path, teacher: Hears, s
 
 def teacher_frames(teacher: Hears, waves: Tensor, spec: CacheSpec) -> Tensor:
     """(batch, frames, layers · width) of clips of any one length; beyond 30 s they are heard in parts."""
-    parts = []
-    for part in waves.split(WINDOW, 1):
+    parts: list[Tensor] = []
+    for part in torch.split(waves, WINDOW, 1):
         if part.shape[1] < FFT and parts:
             continue
         heard = F.pad(part, (0, max(0, FFT - part.shape[1])))

@@ -44,8 +44,7 @@ def main(argv: list[str] | None = None) -> int:
             best = metrics["best"]
             print(f"best dev {metrics['metric']}: {best['dev']}, epoch {best['epoch']}, in {out}")
         else:
-            command = {"probe": probes, "finetune": finetune, "speed": speed}[args.command]
-            print(command.run(args))
+            print({"probe": probes.run, "finetune": finetune.run, "speed": speed.run}[args.command](args))
     except (RecipeError, ManifestError, AudioError, WeightsError, FileNotFoundError) as error:
         print(f"python -m asr.distill: {error}", file=sys.stderr)
         return 1

@@ -67,7 +67,11 @@ def integrate(alpha: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Ten
         alpha = alpha * (torch.arange(alpha.shape[1], device=alpha.device) < lengths[:, None])
     total = alpha.cumsum(1)
     counts = (total[:, -1] + 0.5).floor().clamp_min(1).long()
-    unit = torch.arange(counts.max(), device=alpha.device)[None, :, None]
+    most = counts.max().item()
+    # The number depends on the sound: these bounds are what an exporter may rely on.
+    torch._check(most >= 1)  # type: ignore[no-untyped-call]
+    torch._check(most <= alpha.shape[1])  # type: ignore[no-untyped-call]
+    unit = torch.arange(most, device=alpha.device)[None, :, None]
     upper = torch.minimum(total[:, None], unit + 1)
     overlap = (upper - torch.maximum((total - alpha)[:, None], unit)).clamp_min(0)
     overlap = overlap * (unit < counts[:, None, None])

@@ -50,7 +50,7 @@ class Speech:
         """(recordings,) samples of each, as cropped."""
         whole = np.array([self.store.ends[self.store.numbers[key] + 1] for key in self.keys])
         whole -= np.array([self.store.ends[self.store.numbers[key]] for key in self.keys])
-        return np.minimum(whole, int(self.spec.crop_s * RATE))
+        return np.asarray(np.minimum(whole, int(self.spec.crop_s * RATE)), np.int64)
 
     def batches(self, count: int, seed: int) -> Iterator[Taught]:
         """`count` batches; the seed fixes them."""

@@ -79,8 +79,9 @@ class ExpandLast(nn.Module):
 
     def forward(self, states: list[Tensor]) -> Tensor:
         """(batch, layers, frames, taught)."""
-        wide = F.gelu(self.expand(states[-1])).unflatten(-1, (self.count, -1)).transpose(1, 2)
-        return wide @ self.weight + self.bias
+        wide = F.gelu(self.expand(states[-1]))
+        wide = wide.reshape(*wide.shape[:2], self.count, wide.shape[2] // self.count).transpose(1, 2)
+        return torch.as_tensor(wide @ self.weight + self.bias)
 
 
 class Pupil(nn.Module):

@@ -52,7 +52,7 @@ def kmeans(points: Tensor, clusters: int, *, steps: int = 200, batch: int = 8192
 def assign(points: Tensor, centroids: Tensor, at_once: int = 1 << 16) -> Tensor:
     """(points,) number of each point's nearest centroid."""
     half = centroids.square().sum(1) / 2
-    return torch.cat([(part.float() @ centroids.T - half).argmax(1) for part in points.split(at_once)])
+    return torch.cat([(part.float() @ centroids.T - half).argmax(1) for part in torch.split(points, at_once)])
 
 
 def _spread(points: Tensor, clusters: int, generator: torch.Generator) -> Tensor:

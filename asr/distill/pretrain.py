@@ -169,7 +169,7 @@ class PretrainTask:
                 frames = lengths // 2
         most = int(frames.max())
         targets = taught.targets[:, :most]
-        units = assign(targets.flatten(0, 1), self.centroids).unflatten(0, targets.shape[:2])
+        units = assign(targets.flatten(0, 1), self.centroids).reshape(targets.shape[:2])
         hidden = spans(frames.numpy(), self.spec.chance, self.spec.span, rng)
         return Batch(inputs, lengths, units, torch.from_numpy(hidden))
 

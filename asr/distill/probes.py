@@ -110,7 +110,7 @@ def _fit_labels(
         some = torch.randperm(len(y["train"]))[:1024]
         loss = F.cross_entropy(model(x["train"][some]), y["train"][some])
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         if step % 10 == 9:
             with torch.no_grad():
@@ -140,7 +140,7 @@ def _fit_texts(
         for numbers in buckets(lengths, 3_000, rng):
             loss = _ctc(model, [kept["train"][i] for i in numbers], [spelled[i] for i in numbers])
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
         if epoch % 5 == 4 or epoch + 1 == epochs:
             given = _texts(model, kept["dev"], downstream.symbols)
@@ -153,7 +153,7 @@ def _fit_texts(
 
 def _ctc(model: Probe, parts: Sequence[Tensor], spelled: Sequence[list[int]]) -> Tensor:
     frames, lengths = padded([part.float().flatten(1).numpy() for part in parts])
-    logs = model(frames.unflatten(2, parts[0].shape[1:])).log_softmax(-1)
+    logs = model(frames.reshape(*frames.shape[:2], *parts[0].shape[1:])).log_softmax(-1)
     wanted = torch.tensor([number for text in spelled for number in text], dtype=torch.long)
     sizes = torch.tensor([len(text) for text in spelled])
     return F.ctc_loss(logs.transpose(0, 1), wanted, lengths, sizes, BLANK, zero_infinity=True)

@@ -124,11 +124,12 @@ class DistillTask:
         if int(batch.stage) == 1:
             loss = losses.front_end(told.front, targets[:, :, self.layers.index(0)], told.lengths)
             return loss, {"front": loss}
-        teaching, logged = self.spec.teaching, {}
+        teaching = self.spec.teaching
+        logged: dict[str, Tensor] = {}
         loss = targets.new_zeros(())
         if told.weights.numel():
             loss = loss + self._compression(told, batch, logged)
-            targets = (told.weights @ targets.flatten(2)).unflatten(2, targets.shape[2:])
+            targets = (told.weights @ targets.flatten(2)).reshape(*told.weights.shape[:2], *targets.shape[2:])
         if told.layers.numel():
             chosen = [self.layers.index(layer) for layer in self.spec.heads.teachers]
             taught = targets[:, :, chosen].transpose(1, 2)
@@ -160,7 +161,7 @@ class DistillTask:
         if self.spec.student.front == "fbank":
             inputs = self.fbank(inputs)
             lengths = torch.tensor([frame_count(int(n), self.spec.features) for n in lengths])
-        targets = taught.targets.unflatten(2, (len(self.layers), self.teacher.width))
+        targets = taught.targets.reshape(*taught.targets.shape[:2], len(self.layers), self.teacher.width)
         return Batch(inputs, lengths, targets, torch.tensor(stage), torch.tensor(rate))
 
     def _compression(self, told: Predicted, batch: Batch, logged: dict[str, Tensor]) -> Tensor:

@@ -70,7 +70,8 @@ class Layer(nn.Module):
         return self.last_norm(x + self.dropout(self.down(self.dropout(F.gelu(self.up(x)))))), pair
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, x.shape[-1] // self.heads)).transpose(1, 2)
+        batch, frames, width = x.shape
+        return x.reshape(batch, frames, self.heads, width // self.heads).transpose(1, 2)
 
 
 def attention_mask(frames: int, spec: EncoderSpec, lengths: Tensor | None) -> Tensor | None:
