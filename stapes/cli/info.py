@@ -7,7 +7,11 @@ from typing import Any
 
 from stapes.cli.output import Commands, print_json
 from stapes.model import Model
+from stapes.onnxfile import second_graph
 from stapes.spec import ModelSpec
+
+_SHOWN = 50
+"""Labels that people are shown; a recogniser has hundreds."""
 
 
 def add_to(commands: Commands) -> None:
@@ -26,11 +30,11 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(json.loads(model.spec.to_json()) | facts)
     else:
-        _show(model.spec, facts)
+        _show(model.spec, facts, len(second_graph(data) or b""))
     return 0
 
 
-def _show(spec: ModelSpec, facts: dict[str, Any]) -> None:
+def _show(spec: ModelSpec, facts: dict[str, Any], second: int) -> None:
     features, window = spec.features, spec.window
     rate = features.sample_rate
     print(f"{spec.name}: {spec.task}")
@@ -45,7 +49,10 @@ def _show(spec: ModelSpec, facts: dict[str, Any]) -> None:
         f"window     {window.frames} frames ({window.frames * features.hop_ms / 1000:g} s), a score every "
         f"{window.hop * features.hop_ms:g} ms, {window.lookahead * features.hop_ms:g} ms ahead, {window.mode}"
     )
-    print(f"labels     {len(spec.labels)}: {' '.join(spec.labels)}")
+    labels = [*spec.labels[:_SHOWN], *["…"] * (len(spec.labels) > _SHOWN)]
+    print(f"labels     {len(spec.labels)}: {' '.join(labels)}")
+    if second:
+        print(f"graphs     two: the second graph, which writes text, takes {second / 1e3:.0f} kB of the file")
     for state in spec.states:
         print(f"state      {state.name} {state.shape}")
     for title, values in (("params", spec.params), ("provenance", spec.provenance)):
