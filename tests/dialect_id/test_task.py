@@ -385,3 +385,26 @@ def test_faults_are_sentences(data: Path, tmp_path: Path, capsys: pytest.Capture
             MixSpec(**spec)  # type: ignore[arg-type]
     with pytest.raises(RecipeError, match=r"teaching\.folder"):
         TeachingSpec(posteriors=1.0)
+
+
+def test_compares(data: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    head, _, tables = TOML.partition("[data]")
+    shared = head.replace("epoch_clips = 320", "epoch_clips = 64") + "[data]" + tables
+    recipe = tmp_path / "compare.toml"
+    lines = [
+        line.replace("[", "[shared.", 1) if line.startswith("[") else line for line in shared.splitlines()
+    ]
+    recipe.write_text(
+        "seeds = [4]\n[shared]\n" + "\n".join(lines) + "\n[networks.tiny]\nembedding = 24\n"
+        "dmsc = { stem = 16, layers = [1, 1], growth = 16, bottleneck = 16 }\n"
+    )
+    out = tmp_path / "compare"
+    command = ["compare", str(recipe), "--data", str(data), "--out", str(out), "--cache", str(cache)]
+    assert main([*command, "--set", "shared.loop.epochs=1"]) == 0
+    assert "| tiny | 0.0" in capsys.readouterr().out
+    figures = json.loads((out / "tiny-4/test.json").read_text())
+    assert figures["test"]["n"] == 4
+    assert {"accuracy", "cavg", "eer"} <= figures["test"].keys()
+    assert figures["parameters"] > 1000
+    assert figures["multiplies_per_second"] > 1e5
+    assert figures["rtf"] > 0
