@@ -235,3 +235,22 @@ def test_endless_nesting_is_refused(tmp_path: Path) -> None:
 def test_missing_file() -> None:
     with pytest.raises(FileNotFoundError):
         onnxfile.verify("no-such-file.onnx")
+
+
+def test_a_second_graph_is_found_and_a_wrong_one_named() -> None:
+    def with_tensor(content: bytes) -> bytes:
+        return tiny_onnx.model(
+            message(5, tiny_onnx.tensor("w", np.zeros(3, np.float32))) + message(5, content)
+        )
+
+    inner = np.arange(200, dtype=np.uint8)
+    assert onnxfile.second_graph(tiny_onnx.build(SPEC)) is None
+    assert (
+        onnxfile.second_graph(with_tensor(tiny_onnx.tensor(onnxfile.SECOND_GRAPH, inner))) == inner.tobytes()
+    )
+    for wrong in (
+        tiny_onnx.tensor(onnxfile.SECOND_GRAPH, np.zeros(3, np.float32)),
+        number(2, 2) + message(8, onnxfile.SECOND_GRAPH),
+    ):
+        with pytest.raises(ModelFileError, match=r"'stapes\.decoder' must be raw bytes"):
+            onnxfile.second_graph(with_tensor(wrong))
