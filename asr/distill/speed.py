@@ -8,7 +8,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,13 @@ def run(args: argparse.Namespace) -> str:
 
 
 def compare(
-    student: EncoderSpec, threads: int, seconds: float, repeats: int, *, name: str = ""
+    student: EncoderSpec,
+    threads: int,
+    seconds: float,
+    repeats: int,
+    *,
+    name: str = "",
+    engines: Sequence[str] = ("torch", "onnx"),
 ) -> list[dict[str, Any]]:
     """Both front ends under one transformer size, by torch and by onnxruntime, taken in turns.
 
@@ -78,7 +84,7 @@ def compare(
     """
     wave = np.random.default_rng(0).normal(0, 0.1, int(seconds * 16_000)).astype(np.float32)
     rows = []
-    for engine in ("torch", "onnx"):
+    for engine in engines:
         jobs: dict[tuple[str, str], Callable[[], Any]] = {}
         with tempfile.TemporaryDirectory() as folder:
             for front in ("waveform", "fbank"):

@@ -56,6 +56,7 @@ def _run(session: Any, *given: np.ndarray) -> list[np.ndarray]:
     return session.run(None, {each.name: x for each, x in zip(session.get_inputs(), given, strict=True)})
 
 
+@pytest.mark.slow
 def test_streamed(tmp_path: Path) -> None:
     torch.manual_seed(0)
     encoder, hop = Encoder(EncoderSpec(**SMALL, chunk=4, history=6)).eval(), 8
@@ -73,6 +74,7 @@ def test_streamed(tmp_path: Path) -> None:
         np.testing.assert_allclose(np.concatenate(parts, 1), wanted, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_rate_is_an_input(tmp_path: Path) -> None:
     torch.manual_seed(0)
     encoder = Encoder(EncoderSpec(**SMALL, compress=True)).eval()
@@ -91,8 +93,8 @@ def test_rate_is_an_input(tmp_path: Path) -> None:
 
 
 def test_timing() -> None:
-    rows = speed.compare(EncoderSpec(layers=1, width=32, inner=32, heads=2), 1, 0.5, 1, name="tiny")
-    assert [row["engine"] for row in rows] == ["torch", "onnx"]
+    rows = speed.compare(EncoderSpec(layers=1, width=32, inner=32, heads=2), 1, 0.5, 1, engines=("torch",))
+    assert len(rows) == 1
     for row in rows:
         both = sum(row["waveform"].values()) / sum(row["fbank"].values())
         assert row["ratio"] == pytest.approx(both, rel=0.01)
