@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asr.distill.recipe import SpeechSpec
+from asr.distill.splits import split_recordings
 from asr.distill.teachers import Teacher
 from training.audio import ClipStore, build_store
 from training.utterances import buckets, padded, read_manifest
@@ -111,7 +112,7 @@ def load_speech(
     clips: list[tuple[str, Path]] = []
     cached: dict[str, Cached] = {}
     for folder in spec.folders:
-        recordings = [each for each in read_manifest(data / folder) if each.split == split]
+        recordings = split_recordings(data / folder)[split]
         clips += [(f"{folder}/{each.fields['audio']}", each.audio) for each in recordings]
         if teacher and recordings:
             out = cache / f"{_plain(teacher.name)}-{layers.rate_ms}-{_plain(layers.layers)}-{folder}-{split}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from asr.distill.encoder import Encoder
 from asr.distill.pretrain import PretrainRecipe, load_pretrained
+from asr.distill.splits import speaker_of, split_recordings
 from asr.distill.task import load_student
 from asr.distill.teachers import EncoderTeacher, Teacher, load_teacher
 from stapes.spec import FbankSpec
@@ -18,7 +20,7 @@ from stapes.tasks.edits import error_rates, normalise
 from training.audio import ClipStore, build_store
 from training.checkpoint import read
 from training.recipe import RecipeError, build
-from training.utterances import ManifestError, read_manifest
+from training.utterances import ManifestError
 
 RATE = 16_000
 BLANK = 0
@@ -60,35 +62,31 @@ def load_downstream(data: Path, folder: str, answer: str, cache: Path, part: int
     Raises:
         ManifestError: a split is empty, or lines lack the answer.
     """
-    rows = [each for each in read_manifest(data / folder) if str(each.fields.get(answer, "")).strip()]
-    clips = [(str(each.fields["audio"]), each.audio) for each in rows]
-    if not clips:
-        raise ManifestError(f"{data / folder} has no recordings with {answer!r}")
-    store = build_store(clips, cache / f"downstream-{folder}-{answer}.npy", RATE)
-    text = answer == "text"
-    speakers = sorted({_speaker(each.fields) for each in rows if each.split == "train"})
-    kept = set(speakers[::part])
-    splits = {}
-    for name in ("train", "dev", "test"):
-        chosen = [
-            each for each in rows if each.split == name and (name != "train" or _speaker(each.fields) in kept)
-        ]
-        if not chosen:
+    rows = {
+        name: [each for each in recordings if str(each.fields.get(answer, "")).strip()]
+        for name, recordings in split_recordings(data / folder).items()
+        if name in ("train", "dev", "test")
+    }
+    for name, recordings in rows.items():
+        if not recordings:
             raise ManifestError(f"{data / folder} has no {name} recordings with {answer!r}")
+    kept = set(sorted({speaker_of(each) for each in rows["train"]})[::part])
+    clips = [(str(each.fields["audio"]), each.audio) for each in chain(*rows.values())]
+    store = build_store(clips, cache / f"downstream-{folder}-{answer}.npy", RATE)
+    rows["train"] = [each for each in rows["train"] if speaker_of(each) in kept]
+    text = answer == "text"
+    splits = {}
+    for name, chosen in rows.items():
         answers = [str(each.fields[answer]) for each in chosen]
         splits[name] = Split(
             store,
             tuple(str(each.fields["audio"]) for each in chosen),
             tuple(normalise(each) if text else each for each in answers),
-            tuple(_speaker(each.fields) for each in chosen),
+            tuple(speaker_of(each) for each in chosen),
         )
     found = splits["train"].answers
     symbols = sorted(set("".join(found))) if text else sorted(set(found))
     return Downstream(splits, tuple(symbols), text)
-
-
-def _speaker(fields: Any) -> str:
-    return str(fields.get("speaker") or fields.get("recording") or fields["audio"])
 
 
 def load_source(name: str) -> Teacher:
