@@ -1,6 +1,7 @@
 """last.pt, from which a run goes on, and best.pt, from which a model is exported."""
 
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, cast
 
 import torch
@@ -14,6 +15,10 @@ OPERATIONAL = ("loop.threads", "loop.log_steps", "loop.checkpoint_minutes")
 """Keys that may change between an interruption and its resumption."""
 
 
+class CheckpointError(ValueError):
+    """A file of weights that is damaged, or is not what was asked for; the message names it."""
+
+
 def save(path: Path, state: dict[str, Any]) -> None:
     """Writes a dict of tensors and plain values, whole or not at all."""
     with replacing(path) as draft:
@@ -21,8 +26,19 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Reads what `save` wrote, onto the CPU; no code in the file is run."""
-    return cast("dict[str, Any]", torch.load(path, map_location="cpu", weights_only=True))
+    """Reads what `save` wrote, onto the CPU; no code in the file is run.
+
+    Raises:
+        CheckpointError: it is damaged, or something else.
+        OSError: it cannot be opened.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError, ValueError) as error:  # by where it was damaged
+        raise CheckpointError(f"{path} is not a readable checkpoint ({type(error).__name__})") from None
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} holds a {type(state).__name__}, a checkpoint is a dict")
+    return cast("dict[str, Any]", state)
 
 
 def refuse_other(path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
@@ -63,6 +79,12 @@ def generators(device: torch.device) -> list[torch.Generator]:
     if device.type == "cuda":
         found.append(torch.cuda.default_generators[torch.cuda.current_device()])
     return found
+
+
+def averaged(state: dict[str, Any]) -> dict[str, Tensor]:
+    """Of the content of last.pt, the weights that are evaluated: the averaged ones, if there are any."""
+    average = state["average"]
+    return cast("dict[str, Tensor]", average["module"] if average else state["module"])
 
 
 def take_over(network: nn.Module, weights: dict[str, Tensor]) -> list[str]:

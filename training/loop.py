@@ -7,6 +7,7 @@ weights, their average, the optimizer, the place in the epoch and the generators
 
 import json
 import math
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -51,6 +52,7 @@ def fit(task: Task, spec: LoopSpec, out_dir: Path | str, resume: bool = True) ->
 
     Raises:
         RecipeError: `out_dir` holds a run with another recipe.
+        CheckpointError: its last.pt is damaged.
         FloatingPointError: the loss is not finite.
     """
     out = Path(out_dir)
@@ -87,6 +89,8 @@ def fit(task: Task, spec: LoopSpec, out_dir: Path | str, resume: bool = True) ->
         epoch, step, spent, history = state["epoch"], state["step"], state["spent_s"], state["history"]
         sums = {key: value.to(fabric.device) for key, value in state["sums"].items()}
         restore_random_states(fabric, state["random"])
+    elif fabric.is_global_zero:
+        shutil.rmtree(out / "kept", ignore_errors=True)  # an older run's epochs are no rivals of this one's
     if fabric.is_global_zero:
         with replacing(out / "recipe.toml") as draft:
             draft.write_text(to_toml(recipe), encoding="utf-8")

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from training.average import Average
-from training.checkpoint import restore_random_states
+from training.checkpoint import CheckpointError, read, restore_random_states, save
 from training.loop import LoopSpec, fit
 from training.optimizer import learning_rate, make_optimizer
 from training.recipe import RecipeError
@@ -239,3 +239,29 @@ def test_average_against_the_formula() -> None:
 def test_impossible_settings_are_named(change: dict[str, Any]) -> None:
     with pytest.raises(RecipeError, match=next(iter(change))):
         LoopSpec(**change)
+
+
+def test_a_new_start_averages_none_of_the_old_runs_epochs(tmp_path: Path) -> None:
+    spec = replace(SPEC, epochs=2, keep_best=3)
+    fit(TinyTask(), spec, tmp_path / "clean")
+    fit(TinyTask(seed=1), replace(spec, epochs=4), tmp_path / "used")
+    fit(TinyTask(), spec, tmp_path / "used", resume=False)
+    _assert_same(
+        _state(tmp_path / "used", "best.pt")["model"], _state(tmp_path / "clean", "best.pt")["model"]
+    )
+    assert sorted(path.stem for path in (tmp_path / "used/kept").iterdir()) == ["1", "2"]
+
+
+def test_what_is_no_checkpoint_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    save(path, {"w": torch.zeros(100)})
+    whole = path.read_bytes()
+    for content in (b"", b"nonsense", whole[:40], whole[: len(whole) // 2], bytes(3) + whole):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"last\.pt is not a readable checkpoint"):
+            read(path)
+        with pytest.raises(CheckpointError, match=r"last\.pt"):
+            fit(TinyTask(), SPEC, tmp_path)
+    torch.save([1], path)
+    with pytest.raises(CheckpointError, match="holds a list"):
+        read(path)
