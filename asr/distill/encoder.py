@@ -136,6 +136,25 @@ class Encoder(nn.Module):
         return x, heard, placed, torch.stack(kept, 1), count
 
 
+def inherit(student: Encoder, teacher: Encoder) -> list[str]:
+    """Copies the teacher's weights that fit: convolutions of the same front end, and first layers.
+
+    Returns:
+        Their names.
+    """
+    theirs, ours = teacher.state_dict(), student.state_dict()
+    layers = teacher.spec.width == student.spec.width and teacher.spec.inner == student.spec.inner
+    fit = [
+        name
+        for name, weight in ours.items()
+        if name in theirs
+        and theirs[name].shape == weight.shape
+        and (layers or name.startswith(("front.convolution", "front.group_norm", "front.norm")))
+    ]
+    student.load_state_dict(ours | {name: theirs[name] for name in fit})
+    return fit
+
+
 def parameters(module: nn.Module) -> int:
     """How many numbers a module learns."""
     return sum(weight.numel() for weight in module.parameters())

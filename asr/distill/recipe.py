@@ -45,6 +45,9 @@ class TeachingSpec:
     """Units made of a teacher that has none of its own."""
     tau: float = 0.1
     """Temperature of these."""
+    from_teacher: bool = False
+    """Start with those of the teacher's weights that fit: its convolutions and, in a student as wide as a
+    HuBERT, its first layers."""
     front_steps: int = 0
     """Stage 1: steps in which the front end alone learns; the paper's number is not known."""
     rate_ms: int = 20

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from asr.distill import cif, losses
 from asr.distill.data import Speech, Taught, load_speech
-from asr.distill.encoder import Encoder
+from asr.distill.encoder import Encoder, inherit
 from asr.distill.front import FbankFront
 from asr.distill.heads import Predicted, Pupil
 from asr.distill.kmeans import kmeans
 from asr.distill.recipe import DistillRecipe
-from asr.distill.teachers import Teacher, load_teacher
+from asr.distill.teachers import EncoderTeacher, Teacher, load_teacher
 from asr.distill.units import Units
 from stapes.fbank import frame_count
 from training.atomic import replacing
@@ -105,6 +105,8 @@ class DistillTask:
         """A fresh pupil, whose front end knows its features' mean and deviation."""
         pool = self.spec.teaching.rate_ms // 20
         pupil = Pupil(self.spec.student, self.spec.heads, self.teacher.width, self.units, pool)
+        if self.spec.teaching.from_teacher and isinstance(self.teacher, EncoderTeacher):
+            inherit(pupil.student, self.teacher.encoder)
         if isinstance(pupil.student.front, FbankFront):
             pupil.student.front.normalise(*self._statistics())
         return pupil

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.distill.encoder import Encoder, parameters
+from asr.distill.encoder import Encoder, inherit, parameters
 from asr.distill.front import FbankFront
 from asr.distill.spec import DEEP_THIN, HUBERT_BASE, SHALLOW_WIDE, EncoderSpec
 from stapes.fbank import frame_count
@@ -100,3 +100,16 @@ def test_gradients_into_the_waveform_front_end_are_scaled() -> None:
         assert encoder.front.convolutions is not None
         found.append(encoder.front.convolutions[3].weight.grad)
     torch.testing.assert_close(found[1], 0.1 * found[0])
+
+
+def test_a_student_starts_with_what_fits_of_its_teacher() -> None:
+    teacher = _seeded(replace(SMALL, front="waveform", layers=3))
+    torch.manual_seed(1)
+    wide = Encoder(replace(SMALL, front="waveform", layers=1)).eval()
+    thin = Encoder(replace(SMALL, front="waveform", width=8, inner=24)).eval()
+    samples = torch.randn(1, 2_000)
+    assert "layers.0.query_key_value.weight" in inherit(wide, teacher)
+    torch.testing.assert_close(wide(samples).states, teacher(samples).states[:2])
+    copied = inherit(thin, teacher)
+    assert copied
+    assert all(name.startswith(("front.convolution", "front.group_norm", "front.norm")) for name in copied)
