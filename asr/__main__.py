@@ -1,13 +1,15 @@
-"""`python -m asr`: manifests, synthetic speech, pseudo-labels, a vocabulary; train recipes."""
+"""`python -m asr`: manifests, synthetic speech, pseudo-labels, a vocabulary; train recipes; calibrate."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from asr import compare, manifest, pseudo_labels, synth, vocabulary
+from asr import calibrate, compare, manifest, pseudo_labels, synth, vocabulary
 from asr.recipe import AsrRecipe
 from asr.sentences import TextError
 from asr.task import AsrTask
+from stapes.onnxfile import ModelFileError
+from stapes.spec import SpecError
 from training.audio import AudioError
 from training.loop import fit
 from training.recipe import RecipeError, load
@@ -20,6 +22,7 @@ _MODULES = {
     "synth": (synth, "make synthetic speech"),
     "compare": (compare, "train each direction and both, several seeds"),
     "pseudo": (pseudo_labels, "label what two recognisers agree on"),
+    "calibrate": (calibrate, "set how a model searches, by measurement"),
 }
 _ERRORS = (
     RecipeError,
@@ -28,6 +31,8 @@ _ERRORS = (
     vocabulary.VocabularyError,
     TextError,
     EngineError,
+    ModelFileError,
+    SpecError,
     FileNotFoundError,
 )
 
