@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stapes.events import AudioLost, Event, SpeechEnded, SpeechStarted, TextChanged
+from stapes.events import AudioLost, Event, SpeechEnded, SpeechStarted, TextChanged, TextFinished
 from stapes.fbank import fbank
 from stapes.model import Model
 from stapes.resample import resample
@@ -19,6 +19,10 @@ COLUMNS: Final = 2000
 """The waveform is drawn as this many vertical strokes at most, whatever its length."""
 SHOWN_SCORE: Final = 0.1
 """A label that never rose so high is drawn in grey."""
+_CHARACTER: Final = 0.085
+"""Width of a letter above the waveform, in inches."""
+_FEWEST: Final = 16
+"""Letters of a text that are shown at least, however short it was."""
 _INK: Final = "#1f2933"
 _FAINT: Final = "#9aa5b1"
 _WAVE: Final = "#52606d"
@@ -209,10 +213,20 @@ def _events(
         elif isinstance(event, SpeechEnded):
             axis.axvspan(started or 0.0, event.seconds, color=_SPEECH, zorder=0)
             started = None
-        elif not isinstance(event, TextChanged):
-            words = f"{event.model}: {_words(event)}" if several and event.model else _words(event)
+        elif isinstance(event, TextChanged):
+            continue  # what it said is in the final text
+        else:
+            at, words = event.seconds, _words(event)
+            if isinstance(event, TextFinished):
+                start = event.words[0].start if event.words else at
+                most = int(_inches(axis) * (at - start) / duration / _CHARACTER)
+                at, words = (start + at) / 2, _shortened(words, max(most, _FEWEST))
+            if several and event.model:
+                words = f"{event.model}: {words}"
             colour = colours.get((event.model, getattr(event, "label", "")), _INK)
-            _word(axis, event.seconds, words, colour, ends)
+            _word(axis, at, words, colour, ends)
+            if isinstance(event, TextFinished):
+                continue  # its span says when
             for panel in (axis, panels.get(event.model)):
                 if panel is not None:
                     panel.axvline(event.seconds, color=colour, linewidth=1.2, alpha=0.55, zorder=1)
@@ -221,10 +235,25 @@ def _events(
     return len(ends)
 
 
+def _inches(axis: Any) -> float:
+    """About the width of the axes."""
+    return 0.85 * float(axis.figure.get_size_inches()[0])
+
+
+def _shortened(words: str, most: int) -> str:
+    """The beginning of a text of more than `most` letters, as far as a word's end where there is one."""
+    if len(words) <= most:
+        return words
+    kept = words[: most - 1]
+    if words[most - 1] != " " and " " in kept:
+        kept = kept[: kept.rindex(" ")]
+    return f"{kept.rstrip()}…"
+
+
 def _word(axis: Any, seconds: float, words: str, colour: str, ends: list[float]) -> None:
     """Words above the waveform, on the lowest row where they cover no others; `ends` is each row's end."""
-    inches = 0.085 * len(words) + 0.1
-    half = inches / 2 * axis.get_xlim()[1] / (0.85 * axis.figure.get_size_inches()[0])
+    duration = axis.get_xlim()[1]
+    half = (_CHARACTER * len(words) + 0.1) / 2 * duration / _inches(axis)
     row = next((i for i, end in enumerate(ends) if seconds - half > end), len(ends))
     ends[row : row + 1] = [seconds + half]
     axis.annotate(
@@ -239,6 +268,7 @@ def _word(axis: Any, seconds: float, words: str, colour: str, ends: list[float])
         fontsize=10,
         fontweight="bold",
         annotation_clip=False,
+        parse_math=False,
     )
 
 

@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 
 import stapes
-from stapes.events import AudioLost, DialectGuessed, KeywordSpotted, SpeechEnded, SpeechStarted, TextFinished
+from stapes.events import (
+    AudioLost,
+    DialectGuessed,
+    KeywordSpotted,
+    SpeechEnded,
+    SpeechStarted,
+    TextChanged,
+    TextFinished,
+    Word,
+)
 from stapes.plot import Track, timeline, track
 from stapes.spec import WindowMode
 from tests.cli.sounds import LABELS, sound
@@ -54,6 +63,25 @@ def test_words_are_in_the_picture(tmp_path: Path) -> None:
     ):
         assert words in text
     assert "never" not in text.replace("never_", "")
+
+
+def test_final_texts_stand_over_their_span_and_shown_ones_nowhere(tmp_path: Path) -> None:
+    from matplotlib import rc_context
+
+    told = "one two three four five six seven eight nine ten costs $5 or $6"
+    word = Word(text="one", start=0.2, end=0.4, confidence=0.9)
+    events = [
+        TextChanged(at=8_000, model="asr", text="one tow"),
+        TextFinished(at=16_000, model="asr", text=told, words=(word,)),
+        TextFinished(at=150_000, model="asr", text=told, words=(word,)),
+    ]
+    path = tmp_path / "timeline.svg"
+    with rc_context({"svg.fonttype": "none"}):
+        timeline(path, np.zeros(160_000, np.float32), 16_000, events)
+    text = path.read_text()
+    assert "tow" not in text
+    assert told in text  # in nine seconds there is room for it
+    assert ">one two three…<" in text  # in one there is not
 
 
 @pytest.mark.parametrize("length", [0, 1, 100, 16_001, 3_000_000])
