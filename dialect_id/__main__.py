@@ -10,6 +10,7 @@ from dialect_id.task import DialectTask
 from stapes.onnxfile import ModelFileError
 from stapes.spec import SpecError
 from training.audio import AudioError
+from training.checkpoint import CheckpointError
 from training.loop import fit
 from training.recipe import RecipeError, load
 from training.utterances import ManifestError
@@ -20,6 +21,16 @@ _COMMANDS = {
     "calibrate": (calibrate, "temperature, floor and early threshold of an exported model"),
     "evaluate": (evaluate, "all figures of an exported model, drawn"),
 }
+_ERRORS = (
+    RecipeError,
+    ManifestError,
+    AudioError,
+    CheckpointError,
+    ModelFileError,
+    SpecError,
+    FloatingPointError,
+    OSError,
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,10 +51,13 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         print(_train(args) if args.command == "train" else _COMMANDS[args.command][0].run(args))
-    except (RecipeError, ManifestError, AudioError, ModelFileError, SpecError, FileNotFoundError) as error:
-        print(f"python -m dialect_id: {error}", file=sys.stderr)
-        return 1
-    return 0
+    except _ERRORS as error:
+        told = str(error)
+    else:
+        return 0
+    # Only now is the error's traceback gone, and with it a progress bar that still held the line.
+    print(f"python -m dialect_id: {told}", file=sys.stderr)
+    return 1
 
 
 def _train(args: argparse.Namespace) -> str:

@@ -15,7 +15,7 @@ from dialect_id.recipe import MixSpec
 from dialect_id.teaching import Teacher
 from stapes.spec import FbankSpec
 from training.augment import mask
-from training.utterances import Noise, Utterances
+from training.utterances import ManifestError, Noise, Utterances
 
 NOISE_ALONE = -2
 """Class of an example without speech, of which every label is to be equally likely."""
@@ -79,6 +79,9 @@ class Sampler:
             features: the front end.
             seed: of all choices.
             teacher: whose answers go with the examples.
+
+        Raises:
+            ManifestError: no recording with a label can be drawn.
         """
         self.stores, self.mix, self.teacher, self.hop_ms = stores, mix, teacher, features.hop_ms
         self.noise, self.channel = Noise(noise, mix.noise, features.floor), Channel(mix.channel, features)
@@ -88,6 +91,10 @@ class Sampler:
         classes = np.concatenate([store.classes for store in stores])
         weights = drawing_weights(stores, mix)
         self.labelled = _Drawer(np.flatnonzero(classes >= 0), weights)
+        if not len(self.labelled.numbers):
+            raise ManifestError(
+                f"no labelled recording has {_LEAST_FRAMES} frames or more and a weight over 0 (mix.weights)"
+            )
         self.unlabelled = _Drawer(np.flatnonzero(classes == NO_LABEL), weights)
 
     def batches(self, batch: int, count: int, epoch: int = 0) -> Iterator[Batch]:

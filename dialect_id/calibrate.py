@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from dialect_id.arguments import share
 from dialect_id.calibration import Heard, choose_floor, choose_sure, fit_temperature, log_loss
+from dialect_id.data import told_name
 from dialect_id.duration import DURATIONS, steps_after
 from dialect_id.figures import draw_reliability
 from dialect_id.judged import Judged, gather, judge, last_posteriors, trained_by, truths
@@ -44,15 +46,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unknown",
         nargs="*",
-        default=["languages:train", "noise:train"],
+        default=["languages:train", "noise:test"],
         metavar="FOLDER[:SPLIT]",
         help="of these only what the model does not know: languages left out of its training, noise",
     )
     parser.add_argument("--split", default="dev", help="of the folders that name none; not trained on")
     parser.add_argument(
-        "--cost", type=float, default=0.01, help="share of right answers that the floor may cost"
+        "--cost", type=share, default=0.01, help="share of right answers that the floor may cost"
     )
-    parser.add_argument("--accuracy", type=float, default=0.95, help="share of early guesses to be right")
+    parser.add_argument("--accuracy", type=share, default=0.95, help="share of early guesses to be right")
     parser.add_argument("--report", type=Path, help="folder for calibration.json and reliability.png")
 
 
@@ -91,7 +93,7 @@ def _refuse_trained(sets: Sequence[str], split: str, spec: ModelSpec) -> None:
     data = trained_by(spec)
     for name in sets:
         folder, _, other = name.partition(":")
-        if (other or split) == "train" and folder in (data.main, *data.extra, *data.unlabelled):
+        if (other or split) == "train" and told_name(folder) in (data.main, *data.extra, *data.unlabelled):
             raise ManifestError(f"{spec.name} was trained on the split 'train' of {folder}")
 
 

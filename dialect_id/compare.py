@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
 
 from dialect_id.batches import Store
 from dialect_id.data import gather
 from dialect_id.dev import judge
-from dialect_id.multiplies import count_multiplies
 from dialect_id.network import DialectNet, NetworkSpec
 from dialect_id.recipe import DialectRecipe
 from dialect_id.student import load_network
 from dialect_id.task import DialectTask
-from training.checkpoint import read
+from training.checkpoint import averaged, read
 from training.loop import fit
-from training.recipe import load
+from training.multiplies import count_multiplies
+from training.recipe import RecipeError, load
+from training.seeds import interval
 from training.utterances import build_utterances
 
 FRAMES = 1000
@@ -42,18 +42,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "recipe", type=Path, help="a comparison's TOML file, such as dialect_id/recipes/compare.toml"
     )
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--out", type=Path, default=Path("runs/compare-dialect_id"))
-    parser.add_argument("--cache", type=Path, default=Path("runs/features"))
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of data sets")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/compare-dialect_id"), help="folder of the runs and the table"
+    )
+    parser.add_argument(
+        "--cache", type=Path, default=Path("runs/features"), help="folder of computed features"
+    )
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a recipe key")
     parser.add_argument(
         "--only", nargs="*", help="names of networks to train; the table shows all that are done"
     )
 
 
 def run(args: argparse.Namespace) -> str:
-    """Trains what is missing (runs resume), then writes table.json and gives the table."""
+    """Trains what is missing (runs resume), then writes table.json and gives the table.
+
+    Raises:
+        RecipeError: the recipe is not understood, or has no network of a name in `only`.
+        ManifestError, AudioError: as `fit` of a DialectTask.
+    """
     comparison = load(Comparison, args.recipe, args.set)
+    if strange := sorted(set(args.only or ()) - comparison.networks.keys()):
+        known = ", ".join(comparison.networks) or "none"
+        raise RecipeError(f"{args.recipe} has no networks {', '.join(strange)}; it has {known}")
+    args.out.mkdir(parents=True, exist_ok=True)
     for seed in comparison.seeds:  # seed by seed, so that an interrupted comparison is balanced
         for name, network in comparison.networks.items():
             out = args.out / f"{name}-{seed}"
@@ -72,7 +85,7 @@ def _test(out: Path, task: DialectTask) -> None:
     state = read(out / "last.pt")
     checkpoint = {
         "recipe": state["recipe"],
-        "model": _averaged(state),
+        "model": averaged(state),
         "provenance": {"labels": task.corpus.labels},
     }
     network, _, _ = load_network(checkpoint)
@@ -89,13 +102,6 @@ def _test(out: Path, task: DialectTask) -> None:
         "minutes": round(state["spent_s"] / 60, 1),
     }
     (out / "test.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-
-
-def _averaged(state: dict[str, Any]) -> Any:
-    average = state["average"]
-    if average is None:
-        return state["module"]
-    return average["module"]
 
 
 def test_store(task: DialectTask) -> Store | None:
@@ -152,12 +158,3 @@ def table(out: Path, comparison: Comparison) -> str:
 def _cell(runs: list[dict[str, Any]], part: str, figure: str, times: int = 100) -> str:
     values = [run[part][figure] for run in runs if figure in run.get(part, {})]
     return interval(values, times) if values else "–"
-
-
-def interval(figures: list[float], times: int = 100) -> str:
-    """Mean ± half the 95 % interval of the mean over seeds, of figures times `times`; one seed has none."""
-    values, digits = times * np.array(figures), 2 if times > 1 else 4
-    if len(values) < 2:
-        return f"{values.mean():.{digits}f}"
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return f"{values.mean():.{digits}f} ± {half:.{digits}f}"

@@ -16,6 +16,7 @@ from typing import Any
 
 import soundfile
 
+from dialect_id.arguments import share
 from dialect_id.data import in_dev
 from training.atomic import replacing
 from training.audio import AudioError
@@ -60,28 +61,28 @@ def common_voice(folder: Path) -> Iterator[Line]:
 
     A clip's split is the first list that names it, test before dev before train; what is validated only is
     trained on. The speaker is the client id.
+
+    Raises:
+        ManifestError: a list cannot be read, or lacks the columns "path" and "client_id".
     """
     for locale in sorted(path for path in folder.glob("*") if (path / "clips").is_dir()):
         seen: set[str] = set()
         there = {path.name for path in (locale / "clips").iterdir()}
         for name, split in (("test", "test"), ("dev", "dev"), ("train", "train"), ("validated", "train")):
-            if not (locale / f"{name}.tsv").exists():
-                continue
-            with (locale / f"{name}.tsv").open(encoding="utf-8", newline="") as file:
-                for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
-                    clip = row["path"] if Path(row["path"]).suffix else f"{row['path']}.mp3"
-                    if clip in seen or clip not in there:
-                        continue
-                    seen.add(clip)
-                    yield {
-                        "audio": locale / "clips" / clip,
-                        "split": split,
-                        "language": LOCALES.get(locale.name, locale.name.partition("-")[0]),
-                        "locale": locale.name,
-                        "speaker": row["client_id"][:_SPEAKER_LETTERS],
-                        "accent": row.get("accents") or row.get("accent") or "",
-                        "text": row.get("sentence") or "",
-                    }
+            for row in _rows(locale / f"{name}.tsv"):
+                clip = row["path"] if Path(row["path"]).suffix else f"{row['path']}.mp3"
+                if clip in seen or clip not in there:
+                    continue
+                seen.add(clip)
+                yield {
+                    "audio": locale / "clips" / clip,
+                    "split": split,
+                    "language": LOCALES.get(locale.name, locale.name.partition("-")[0]),
+                    "locale": locale.name,
+                    "speaker": row["client_id"][:_SPEAKER_LETTERS],
+                    "accent": row.get("accents") or row.get("accent") or "",
+                    "text": row.get("sentence") or "",
+                }
 
 
 def ap20_olr(folder: Path) -> Iterator[Line]:
@@ -191,6 +192,21 @@ def target_of(name: str) -> str:
     return next((target for target, names in TARGETS.items() if small in names), small)
 
 
+def _rows(path: Path) -> list[dict[str, str]]:
+    """A list of Common Voice's; none if there is no such file."""
+    if not path.exists():
+        return []
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ManifestError(f"{path} cannot be read: {error}") from None
+    for number, row in enumerate(rows, 2):
+        if not (row.get("path") and row.get("client_id")):
+            raise ManifestError(f"{path}, line {number}: wants the columns 'path' and 'client_id'")
+    return rows
+
+
 def _task2_split(name: str) -> str | None:
     if name.startswith("train"):
         return "train"
@@ -202,8 +218,8 @@ def _task2_split(name: str) -> str | None:
 def _pairs(path: Path) -> dict[str, str]:
     """A list of Kaldi's: the first word of a line to the rest of it."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
         raise ManifestError(f"{path} cannot be read: {error}") from None
     pairs = (line.split(maxsplit=1) for line in lines if line.strip())
     return {pair[0]: pair[1].strip() if len(pair) > 1 else "" for pair in pairs}
@@ -225,7 +241,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--dev",
-        type=float,
+        type=share,
         default=0.0,
         metavar="SHARE",
         help="of speakers or sources, if there is no dev part",

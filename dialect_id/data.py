@@ -43,6 +43,12 @@ class Corpus:
     noise: tuple[Recording, ...]
 
 
+def told_name(folder: str) -> str:
+    """A data folder, as files that travel name it: of /somewhere/set and ../set the last part alone."""
+    path = Path(folder)
+    return path.name if path.is_absolute() or ".." in path.parts else folder
+
+
 def source_of(recording: Recording) -> str:
     """What recordings of different splits must not share: the source they are cut from, or the speaker."""
     fields = recording.fields
@@ -110,8 +116,10 @@ def gather(data: Path, spec: DataSpec, *, labels: tuple[str, ...] = (), judged_b
         return Part(folder, tuple(e for e, _ in kept), np.array([n for _, n in kept], np.int64))
 
     parts = [part(folder, recordings) for folder, recordings in labelled.items()]
-    for folder in spec.unlabelled:
-        recordings = tuple(others[folder])
+    for folder in spec.unlabelled:  # a held-out language is not heard in these either
+        recordings = tuple(
+            each for each in others[folder] if answer_of(each, folder, spec) not in spec.held_out
+        )
         parts.append(Part(folder, recordings, np.full(len(recordings), NO_LABEL)))
     tested = dev if judged_by == "dev" else split_recordings(main, judged_by, spec.dev_share)
     unknown = tuple(
@@ -123,7 +131,7 @@ def gather(data: Path, spec: DataSpec, *, labels: tuple[str, ...] = (), judged_b
     judged = part(spec.main, tested)
     if judged_by == "dev" and not judged.recordings:
         raise ManifestError(f"{data / spec.main}: no recording to judge by; is data.dev_share too small?")
-    noise = tuple(each for folder in spec.noise for each in _noise(data / folder))
+    noise = tuple(each for folder in spec.noise for each in noise_of(read_manifest(data / folder)))
     return Corpus(
         labels,
         tuple(each for each in parts if each.recordings),
@@ -133,8 +141,8 @@ def gather(data: Path, spec: DataSpec, *, labels: tuple[str, ...] = (), judged_b
     )
 
 
-def _noise(folder: Path) -> list[Recording]:
-    recordings = read_manifest(folder)
+def noise_of(recordings: Sequence[Recording]) -> list[Recording]:
+    """What training hears of a noise folder: its split "noise" or, if there is none, "train"."""
     own = [each for each in recordings if each.split == "noise"]
     return own or [each for each in recordings if each.split == "train"]
 

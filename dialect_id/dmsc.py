@@ -45,8 +45,14 @@ class DMSCSpec:
     """Hops after which old evidence begins to fade: 30 s."""
 
     def __post_init__(self) -> None:
-        if self.stride < 1 or self.hop % self.stride:
+        if self.stride < 1 or self.hop < 1 or self.hop % self.stride:
             raise ValueError(f"hop must be a multiple of stride, got {self.hop} and {self.stride}")
+        if self.stem_kernel < self.stride:
+            raise ValueError(f"stem_kernel must be at least stride, got {self.stem_kernel} and {self.stride}")
+        if min(self.stem, self.bottleneck, *self.layers, *(x for pair in self.branches for x in pair)) < 1:
+            raise ValueError(f"channels, layers, kernels and dilations must be at least 1, got {self}")
+        if self.growth < 2:
+            raise ValueError(f"growth must be at least 2, got {self.growth}")
         if self.local_scales < 1 or self.bottleneck % self.local_scales:
             raise ValueError(
                 f"local_scales must divide bottleneck, got {self.local_scales} and {self.bottleneck}"

@@ -22,7 +22,7 @@ from stapes.spec import ModelSpec
 from stapes.tasks.detection import UNKNOWN_CLASS, det
 from stapes.tasks.dialect_id import UNKNOWN, clip, figures_of, metrics
 
-_DRAWN = ("accuracy", "eer", "cavg")
+_DRAWN = {"accuracy": "accuracy", "eer": "EER", "cavg": "Cavg × 100"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -143,7 +143,8 @@ def _draw(
     draw_det(curves, out / "det.png")
     draw_reliability(answers, out / "reliability.png")
     points = partial(_points, figures["by_seconds"])
-    draw_durations({name: points(name) for name in _DRAWN if points(name)}, out / "durations.png")
+    drawn = {title: points(name) for name, title in _DRAWN.items() if points(name)}
+    draw_durations(drawn, out / "durations.png")
 
 
 def _points(by_seconds: Mapping[str, Mapping[str, Any]], name: str) -> list[tuple[float, float]]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from dialect_id.data import answer_of, source_of, split_recordings
+from dialect_id.data import answer_of, noise_of, source_of, split_recordings, told_name
 from dialect_id.duration import cut
 from dialect_id.recipe import DataSpec
 from stapes.model import Model
@@ -18,6 +18,7 @@ from stapes.tasks import task_of
 from stapes.tasks.detection import UNKNOWN_CLASS
 from stapes.tasks.dialect_id import tempered
 from training.audio import read_audio
+from training.takes import take_source
 from training.utterances import ManifestError, Recording, read_manifest
 
 
@@ -59,6 +60,8 @@ def gather(
 ) -> list[Found]:
     """The recordings of data sets, and of others those that are of none of a model's labels.
 
+    Of the folders whose noise the model was trained on, recordings are left out of which it heard a take.
+
     Args:
         data: the folder that they lie in.
         sets: names of folders, each with a manifest.jsonl; "name:split" takes another split of that one.
@@ -67,7 +70,8 @@ def gather(
         spec: of the model.
 
     Raises:
-        ManifestError: a folder has no manifest, or no recording of that split; or as `truth_of`.
+        ManifestError: a folder has no manifest, or no recording of that split that was not heard as noise; or
+            as `truth_of`.
     """
     trained = trained_by(spec)
     found = [each for name in sets for each in _find(data, name, split, trained)]
@@ -76,16 +80,20 @@ def gather(
 
 
 def _find(data: Path, name: str, split: str, trained: DataSpec) -> list[Found]:
-    folder, _, other = name.partition(":")
-    wanted = other or split
-    recordings = read_manifest(data / folder)
+    where, _, other = name.partition(":")
+    wanted, folder = other or split, told_name(where)
+    recordings = read_manifest(data / where)
+    heard = {take_source(each.audio) for each in noise_of(recordings)} if folder in trained.noise else set()
     if folder == trained.main:
         recordings = split_recordings(recordings, wanted, trained.dev_share)
     else:
         recordings = [each for each in recordings if each.split == wanted]
     if not recordings:
-        raise ManifestError(f"{data / folder / 'manifest.jsonl'} has no recording of split {wanted!r}")
-    return [(folder, each) for each in recordings]
+        raise ManifestError(f"{data / where / 'manifest.jsonl'} has no recording of split {wanted!r}")
+    new = [each for each in recordings if take_source(each.audio) not in heard]
+    if not new:
+        raise ManifestError(f"{data / where}: the model was trained on all noise of split {wanted!r}")
+    return [(folder, each) for each in new]
 
 
 def truth_of(folder: str, recording: Recording, spec: ModelSpec) -> int:

@@ -25,6 +25,12 @@ class NetworkSpec:
     dropout: float = 0.1
     """Of the embedding's values, before the classifier."""
 
+    def __post_init__(self) -> None:
+        if self.embedding < 1 or not 0 <= self.dropout < 1:
+            raise ValueError(
+                f"embedding must be at least 1, dropout lie in [0, 1), got {self.embedding}, {self.dropout}"
+            )
+
 
 class Embedder(Protocol):
     """What all networks have."""

@@ -150,3 +150,12 @@ class DialectRecipe:
     """Of the mean loss of the guesses after each hop, beside that of the guess after all of an example: what
     is to decide early must be taught early. For networks that stream."""
     loop: LoopSpec = field(default_factory=LoopSpec)
+
+    def __post_init__(self) -> None:
+        if self.epoch_clips < 1 or self.hops_weight < 0:
+            raise RecipeError(
+                "epoch_clips must be at least 1 and hops_weight not negative, got "
+                f"{self.epoch_clips}, {self.hops_weight}"
+            )
+        if not 0 <= self.label_smoothing < 1:
+            raise RecipeError(f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")

@@ -18,7 +18,7 @@ from dialect_id.head import with_margin
 from dialect_id.recipe import DialectRecipe, TeachingSpec
 from dialect_id.student import Student, make_network
 from dialect_id.teaching import Teacher
-from training.checkpoint import read, take_over
+from training.checkpoint import CheckpointError, read, take_over
 from training.recipe import RecipeError, to_dict
 from training.utterances import Utterances, build_utterances
 
@@ -72,8 +72,17 @@ class DialectTask:
         return max(1, self.spec.epoch_clips // (self.spec.loop.batch * self.spec.loop.devices))
 
     def prepare(self, device: torch.device) -> None:  # noqa: ARG002 - features stay on the CPU
-        """Features of all recordings, computed on the first call with a cache folder."""
+        """Features of all recordings, computed on the first call with a cache folder.
+
+        Raises:
+            ManifestError: as `gather` and `Teacher`.
+            AudioError: a recording cannot be read.
+            RecipeError: mix.weights names a folder that is not trained on.
+        """
         spec = self.spec
+        folders = (spec.data.main, *spec.data.extra, *spec.data.unlabelled)
+        if strange := sorted(spec.mix.weights.keys() - set(folders)):
+            raise RecipeError(f"mix.weights names {', '.join(strange)}; trained on are {', '.join(folders)}")
         self.corpus = gather(self.data, spec.data)
         rooms = spec.data.rooms if spec.data.variants > 1 else 0
         self.stores = [self._store(part, spec.data.variants, rooms) for part in self.corpus.train]
@@ -95,7 +104,13 @@ class DialectTask:
         return Store(part.folder, features, part.classes)
 
     def model(self) -> nn.Module:
-        """A fresh network that knows its features' mean and deviation, and its map to the teacher's."""
+        """A fresh network that knows its features' mean and deviation, and its map to the teacher's.
+
+        Raises:
+            RecipeError: something is asked of a network that only one that streams has.
+            ManifestError: no recording with a label is long enough to be drawn.
+            CheckpointError, OSError: as `first_weights`.
+        """
         network = make_network(self.spec, len(self.corpus.labels))
         network.normalise(*mean_and_deviation(self._sampler(self.spec.data.seed)))
         if self.spec.hops_weight and not network.streams:
@@ -111,7 +126,7 @@ class DialectTask:
         hops = self.spec.hops_weight > 0
         student = Student(network, self.spec.network.embedding, width, hops=hops, steps=steps)
         if self.spec.init:
-            take_over(student, read(Path(self.spec.init))["model"])
+            first_weights(student, Path(self.spec.init))
         return student
 
     def batches(self, epoch: int, rank: int, world: int) -> Iterator[Batch]:
@@ -172,6 +187,20 @@ class DialectTask:
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Figures of the dev recordings (see dialect_id.dev.judge)."""
         return judge(model, self.dev, self.unknown)
+
+
+def first_weights(student: nn.Module, path: Path) -> None:
+    """Takes over what fits of a checkpoint's weights.
+
+    Raises:
+        CheckpointError: it is damaged, no best.pt, or nothing in it fits.
+        OSError: it cannot be opened.
+    """
+    weights = read(path).get("model")
+    if not isinstance(weights, dict):
+        raise CheckpointError(f"{path} has no key 'model': init wants a best.pt")
+    if len(take_over(student, weights)) == len(student.state_dict()):
+        raise CheckpointError(f"{path}: none of its weights has a name and shape of this network")
 
 
 def frames_loss(steps: Tensor, batch: Batch, step_ms: float, spec: TeachingSpec) -> Tensor:

@@ -143,6 +143,20 @@ class Teacher:
 
 
 def _open(folder: Path, labels: tuple[str, ...]) -> Answers:
+    try:
+        return _read(folder, labels)
+    except ManifestError:
+        raise
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+    ) as error:  # by what is wrong
+        raise ManifestError(f"{folder}: a teacher's files cannot be read: {error}") from None
+
+
+def _read(folder: Path, labels: tuple[str, ...]) -> Answers:
     index: dict[str, Any] = json.loads((folder / "index.json").read_text(encoding="utf-8"))
     frames = np.load(folder / "frames.npy", mmap_mode="r") if (folder / "frames.npy").exists() else None
     spans = {key: (int(start), int(end)) for key, (start, end) in index.items()}

@@ -78,11 +78,14 @@ def read_manifest(folder: Path) -> list[Recording]:
     """
     path = folder / "manifest.jsonl"
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
+        # Not splitlines: texts may hold other separators, which JSON does not escape.
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
         raise ManifestError(f"{path} cannot be read: {error}") from None
     recordings = []
     for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
         try:
             row = json.loads(line)
             recordings.append(Recording(folder / row["audio"], str(row.get("split", "train")), row))
@@ -153,8 +156,18 @@ class NoiseSpec:
     """How recordings are put among noise."""
 
     chance: float = 0.5
+    """Of noise at all."""
     snr_db: tuple[float, float] = (0.0, 25.0)
+    """Mean energy of the recording to that of the noise; drawn uniformly, as the gain."""
     gain_db: tuple[float, float] = (-12.0, 6.0)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.chance <= 1:
+            raise ValueError(f"chance must be 0 to 1, got {self.chance}")
+        for name in ("snr_db", "gain_db"):
+            low, high = getattr(self, name)
+            if not low <= high:
+                raise ValueError(f"{name} must rise, got {low}, {high}")
 
 
 class Noise:
@@ -191,7 +204,9 @@ def buckets(
     about the same length meet in other batches each time.
     """
     jitter = lengths * rng.uniform(0.9, 1.1, len(lengths))
-    batches, batch, longest = [], [], 0
+    batches: list[NDArray[np.int64]] = []
+    batch: list[int] = []
+    longest = 0
     for number in np.argsort(jitter):
         longest = max(longest, int(lengths[number]))
         if batch and longest * (len(batch) + 1) > frames_per_batch:

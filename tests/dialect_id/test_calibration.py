@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dialect_id import calibrate
 from dialect_id.calibration import Heard, choose_floor, choose_sure, fit_temperature, log_loss
 from dialect_id.duration import cut, steps_after
-from dialect_id.judged import Judged
+from dialect_id.judged import Judged, gather
 from stapes import onnxfile
 from stapes.events import DialectGuessed
 from stapes.model import Model
@@ -121,7 +121,7 @@ def _command(*words: object) -> argparse.Namespace:
 
 def test_the_command_writes_params_that_the_model_then_uses(tmp_path: Path) -> None:
     source, out, data = tongues(tmp_path), tmp_path / "out" / "tongues.onnx", data_sets(tmp_path / "data")
-    words = (source, out, "--data", data, "--sets", "languages", "--unknown", "noise:train")
+    words = (source, out, "--data", data, "--sets", "languages", "--unknown", "noise:test")
     text = calibrate.run(_command(*words, "--cost", 0.2, "--report", tmp_path / "report"))
     figures = json.loads(text)
     assert json.loads((tmp_path / "report" / "calibration.json").read_text()) == figures
@@ -136,9 +136,9 @@ def test_the_command_writes_params_that_the_model_then_uses(tmp_path: Path) -> N
     assert figures["recordings"] == 8  # of dev: four low, four high
     assert figures["log_loss"]["after"] <= figures["log_loss"]["before"]
     assert figures["unknown"].keys() == {"languages", "noise"}  # one of languages is of zulu
-    assert figures["unknown"]["noise"]["recordings"] == 3
+    assert figures["unknown"]["noise"]["recordings"] == 1
     assert figures["live"]["known"]["n"] == 8
-    assert figures["live"]["noise"]["n"] == 3
+    assert figures["live"]["noise"]["n"] == 1
     assert Model.load(out).spec.params == spec.params
 
 
@@ -148,8 +148,38 @@ def test_what_there_is_nothing_to_calibrate_with_is_named(tmp_path: Path) -> Non
         (("--sets", "absent"), "cannot be read"),
         (("--split", "test2"), "has no recording of split 'test2'"),
         (("--sets", "languages:train"), "tongues was trained on the split 'train' of languages"),
-        (("--sets", "noise:train", "--unknown"), "no recording is of a language that tongues knows"),
+        (("--sets", str(data / "languages:train")), "tongues was trained on the split 'train' of"),
+        (("--unknown", "noise:train"), "the model was trained on all noise of split 'train'"),
+        (("--sets", "noise:test", "--unknown"), "no recording is of a language that tongues knows"),
     ):
         with pytest.raises(ManifestError, match=reason):
             calibrate.run(_command(source, out, "--data", data, *words))
     assert not out.exists()
+
+
+@pytest.mark.parametrize("words", [("--cost", "-1"), ("--accuracy", "95"), ("--cost", "little")])
+def test_shares_are_shares(words: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        _command("model.onnx", "out.onnx", *words)
+    assert f"wants a number from 0 to 1, got '{words[1]}'" in capsys.readouterr().err
+
+
+def test_no_path_travels_with_the_figures(tmp_path: Path) -> None:
+    source, out, data = tongues(tmp_path), tmp_path / "out.onnx", data_sets(tmp_path / "data")
+    calibrate.run(_command(source, out, "--sets", data / "languages", "--unknown", f"{data / 'noise'}:test"))
+    told = onnxfile.read_spec(out).provenance["calibration"]
+    assert told["unknown"].keys() == {"languages", "noise"}
+    assert str(tmp_path) not in json.dumps(told)
+
+
+def test_takes_of_noise_that_was_trained_on_are_left_out(tmp_path: Path) -> None:
+    data = data_sets(tmp_path)
+    rows = [("1-17-A", "train"), ("1-17-B", "test"), ("1-18-A", "test")]
+    (data / "noise/manifest.jsonl").write_text(
+        "".join(json.dumps({"audio": f"{name}.wav", "split": s, "label": "x"}) + "\n" for name, s in rows)
+    )
+    spec = replace(SPEC, provenance={"recipe": {"data": {"main": "languages", "noise": ["noise"]}}})
+    found = gather(data, [], ["noise"], "test", spec)
+    assert [(folder, each.audio.stem) for folder, each in found] == [("noise", "1-18-A")]
+    deaf = replace(SPEC, provenance={"recipe": {"data": {"main": "languages", "noise": []}}})
+    assert len(gather(data, [], ["noise"], "test", deaf)) == 2

@@ -200,3 +200,16 @@ def test_nobody_in_two_splits() -> None:
 def test_nothing_there_is_said(kind: str, tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=str(tmp_path)):
         write(kind, tmp_path, tmp_path / "out.jsonl")
+
+
+def test_broken_lists_of_common_voice_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sound(tmp_path / "de/clips/a.mp3")
+    command = ["manifest", "common_voice", str(tmp_path), str(tmp_path / "manifest.jsonl")]
+    for content, reason in (
+        (b"name\tpath\nann\ta.mp3\n", "train.tsv, line 2: wants the columns 'path' and 'client_id'"),
+        (b"client_id\tpath\n\xff\ta.mp3\n", "train.tsv cannot be read"),
+    ):
+        (tmp_path / "de/train.tsv").write_bytes(content)
+        assert main(command) == 1
+        assert reason in capsys.readouterr().err
+    assert not (tmp_path / "manifest.jsonl").exists()

@@ -109,7 +109,34 @@ def test_only_streams_are_exported(data: Path) -> None:
 def test_no_path_travels() -> None:
     recipe = to_dict(replace(RECIPE))
     recipe["teaching"]["folder"] = "/home/somebody/teachers/whisper"
-    told = json.dumps(without_paths(recipe))
-    assert "somebody" not in told
-    assert "whisper" in told
-    assert asdict(RECIPE.features) == recipe["features"]
+    recipe["init"] = "/home/somebody/best.pt"
+    recipe["data"] |= {
+        "main": "/home/somebody/sets/tongues",
+        "extra": ["../somebody/more", "sets/near"],
+        "noise": ["/home/somebody/hum"],
+        "given": {"../somebody/more": "aa"},
+    }
+    recipe["mix"]["weights"] = {"../somebody/more": 0.5}
+    told = without_paths(recipe)
+    assert "somebody" not in json.dumps(told)
+    assert (told["teaching"]["folder"], told["init"]) == ("whisper", "best.pt")
+    assert told["data"]["main"] == "tongues"
+    assert told["data"]["extra"] == ["more", "sets/near"]
+    assert told["data"]["noise"] == ["hum"]
+    assert told["data"]["given"] == {"more": "aa"}
+    assert told["mix"]["weights"] == {"more": 0.5}
+    assert told["features"] == asdict(RECIPE.features)
+    assert recipe["data"]["main"].startswith("/home")  # the checkpoint's own is left alone
+
+
+def test_no_path_travels_in_a_file(data: Path) -> None:
+    recipe = replace(RECIPE, data=replace(RECIPE.data, main=str(data / "tongues")))
+    source = checkpoint(recipe)
+    source["provenance"] = {
+        "labels": ["aa", "bb"],
+        "data": [recipe.data.main],
+        "hours": {recipe.data.main: 1.0},
+    }
+    told = exportable(source, Path("elsewhere")).spec.provenance
+    assert str(data) not in json.dumps(told)
+    assert (told["data"], told["hours"]) == (["tongues"], {"tongues": 1.0})

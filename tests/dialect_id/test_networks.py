@@ -6,10 +6,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dialect_id.campp import SEGMENT, ContextMask
 from dialect_id.dtdnn import DTDNN
-from dialect_id.multiplies import count_multiplies
 from dialect_id.network import DialectNet, Kind, NetworkSpec
 from dialect_id.pooling import AttentiveStatistics, four_moments, mask_of, mean_and_deviation
 from dialect_id.selection import Selection
+from training.multiplies import count_multiplies
 
 KINDS: tuple[Kind, ...] = ("dmsc", "d-tdnn", "d-tdnn-ss", "x-vector", "ecapa", "cam++")
 

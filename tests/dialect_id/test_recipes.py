@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from dialect_id.compare import Comparison, interval, table
-from dialect_id.multiplies import count_multiplies
+from dialect_id.compare import Comparison, table
 from dialect_id.network import DialectNet
 from dialect_id.recipe import DialectRecipe
 from dialect_id.student import make_network
+from training.multiplies import count_multiplies
 from training.recipe import load
+from training.seeds import interval
 
 RECIPES = sorted((Path(__file__).resolve().parents[2] / "dialect_id/recipes").glob("*.toml"))
 

@@ -18,11 +18,11 @@ from dialect_id.head import CosineHead, HeadSpec, with_margin
 from dialect_id.network import NetworkSpec
 from dialect_id.recipe import DataSpec, DialectRecipe, MixSpec, TeachingSpec
 from dialect_id.student import load_network
-from dialect_id.task import DialectTask, frames_loss, teacher_losses
+from dialect_id.task import DialectTask, first_weights, frames_loss, teacher_losses
 from dialect_id.teaching import Teacher
 from stapes.spec import FbankSpec
 from tests.dialect_id.made_up import data_sets, write_set
-from training.checkpoint import read
+from training.checkpoint import CheckpointError, read, save
 from training.loopspec import LoopSpec
 from training.recipe import RecipeError
 from training.utterances import ManifestError, Recording, Utterances
@@ -92,6 +92,34 @@ def test_nobody_is_in_two_parts(data: Path) -> None:
     assert [each.audio for each in again.judged.recordings] == [
         each.audio for each in corpus.judged.recordings
     ]
+
+
+def test_a_speaker_of_a_judged_part_is_not_trained_on(tmp_path: Path) -> None:
+    """Whatever the manifest's splits say."""
+    rows = [("a", "train", "ann"), ("b", "train", "bob"), ("c", "train", "cid"), ("d", "dev", "bob")]
+    rows += [("e", "test", "cid")]
+    write_set(
+        tmp_path / "main",
+        [
+            {"audio": f"{name}.wav", "split": split, "speaker": speaker, "language": "aa"}
+            for name, split, speaker in rows
+        ],
+    )
+    corpus = gather(tmp_path, DataSpec(main="main", noise=()))
+    assert [each.fields["speaker"] for each in corpus.train[0].recordings] == ["ann"]
+    assert [each.fields["speaker"] for each in corpus.judged.recordings] == ["bob"]
+
+
+def test_held_out_languages_are_not_heard_without_labels_either(tmp_path: Path) -> None:
+    write_set(
+        tmp_path / "main",
+        [{"audio": f"{s}.wav", "split": s, "speaker": s, "language": "aa"} for s in ("train", "dev")],
+    )
+    write_set(
+        tmp_path / "wild", [{"audio": f"{x}.wav", "split": "train", "language": x} for x in ("bb", "cc")]
+    )
+    corpus = gather(tmp_path, DataSpec(main="main", unlabelled=("wild",), noise=(), held_out=("cc",)))
+    assert [each.fields["language"] for each in corpus.train[1].recordings] == ["bb"]
 
 
 def test_extra_folders_give_nobody_who_is_judged(tmp_path: Path) -> None:
@@ -266,6 +294,9 @@ def test_teacher_by_hand(teacher_folder: Path) -> None:
 
     with pytest.raises(ManifestError, match="0 of the labels"):
         Teacher(spec, ["a"], ["de", "fr"])
+    (teacher_folder / "a/classes.json").write_text("nonsense")
+    with pytest.raises(ManifestError, match="a teacher's files cannot be read"):
+        Teacher(spec, ["a"], ["x", "jv"])
     with pytest.raises(ManifestError, match="one width"):
         Teacher(replace(spec, posteriors=0.0), ["b"], ["x", "jv"])
 
@@ -385,6 +416,35 @@ def test_faults_are_sentences(data: Path, tmp_path: Path, capsys: pytest.Capture
             MixSpec(**spec)  # type: ignore[arg-type]
     with pytest.raises(RecipeError, match=r"teaching\.folder"):
         TeachingSpec(posteriors=1.0)
+    for wrong in ({"label_smoothing": 1.0}, {"epoch_clips": 0}, {"hops_weight": -1.0}):
+        with pytest.raises(RecipeError, match=next(iter(wrong))):
+            DialectRecipe(**wrong)  # type: ignore[arg-type]
+    recipe.write_text(TOML)
+    for change, reason in (
+        ("mix.weights={tongue=0.5}", "mix.weights names tongue; trained on are tongues, more"),
+        ("mix.weights={tongues=0.0, more=0.0}", "no labelled recording has 20 frames"),
+        ("network.dropout=1.5", "dropout lie in [0, 1), got 24, 1.5"),
+        ("network.dmsc.stem_kernel=1", "stem_kernel must be at least stride"),
+        (f"init={tmp_path}/gone.pt", "gone.pt"),
+        (f"init={recipe}", "bad.toml is not a readable checkpoint"),
+        ("mix.noise.chance=2.0", "mix.noise: chance must be 0 to 1"),
+    ):
+        assert main([*command, "--set", change]) == 1
+        assert reason in capsys.readouterr().err
+
+
+def test_first_weights(task: DialectTask, tmp_path: Path) -> None:
+    student, other = task.model(), task.model()
+    save(tmp_path / "best.pt", {"model": {**other.state_dict(), "elsewhere": torch.zeros(3)}})
+    first_weights(student, tmp_path / "best.pt")
+    for mine, theirs in zip(student.state_dict().values(), other.state_dict().values(), strict=True):
+        assert torch.equal(mine, theirs)
+    save(tmp_path / "last.pt", {"module": other.state_dict()})
+    with pytest.raises(CheckpointError, match=r"last\.pt has no key 'model'"):
+        first_weights(student, tmp_path / "last.pt")
+    save(tmp_path / "strange.pt", {"model": {"a": torch.zeros(3)}})
+    with pytest.raises(CheckpointError, match="none of its weights"):
+        first_weights(student, tmp_path / "strange.pt")
 
 
 def test_compares(data: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -408,3 +468,5 @@ def test_compares(data: Path, cache: Path, tmp_path: Path, capsys: pytest.Captur
     assert figures["parameters"] > 1000
     assert figures["multiplies_per_second"] > 1e5
     assert figures["rtf"] > 0
+    assert main([*command, "--only", "tiny", "nobody"]) == 1
+    assert "has no networks nobody; it has tiny" in capsys.readouterr().err

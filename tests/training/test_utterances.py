@@ -60,8 +60,29 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     (tmp_path / "manifest.jsonl").write_text('{"sound": "gone.wav"}\n')
     with pytest.raises(ManifestError, match="line 1"):
         read_manifest(tmp_path)
+    (tmp_path / "manifest.jsonl").write_bytes(b'{"audio": "\xff"}\n')
+    with pytest.raises(ManifestError, match="cannot be read"):
+        read_manifest(tmp_path)
     with pytest.raises(ManifestError, match="no recordings"):
         build_utterances([], SPEC, tmp_path)
+
+
+@given(st.lists(st.text(max_size=8), min_size=1, max_size=5), st.booleans())
+def test_any_text_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str], ascii_: bool
+) -> None:
+    """Line separators of Unicode among them, which JSON writes as they are."""
+    folder = tmp_path_factory.mktemp("texts")
+    texts = [text.encode("utf-8", "replace").decode() for text in [*texts, "a\u2028b\x85c"]]
+    rows = [json.dumps({"audio": "a.wav", "text": text}, ensure_ascii=ascii_) for text in texts]
+    (folder / "manifest.jsonl").write_text("\n\n".join(rows), encoding="utf-8")
+    assert [each.fields["text"] for each in read_manifest(folder)] == texts
+
+
+def test_noise_that_cannot_be_is_refused() -> None:
+    for wrong in ({"chance": 1.5}, {"snr_db": (5.0, 0.0)}, {"gain_db": (1.0, 0.0)}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            NoiseSpec(**wrong)  # type: ignore[arg-type]
 
 
 def test_noise_comes_at_the_ratio_asked_for() -> None:
