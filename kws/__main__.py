@@ -12,6 +12,7 @@ from kws.task import KwsTask
 from stapes.onnxfile import ModelFileError
 from stapes.spec import SpecError
 from training.audio import AudioError
+from training.checkpoint import CheckpointError
 from training.loop import fit
 from training.recipe import RecipeError, load
 
@@ -56,6 +57,7 @@ def main(argv: list[str] | None = None) -> int:
         RecipeError,
         DataError,
         AudioError,
+        CheckpointError,
         ModelFileError,
         SpecError,
         FloatingPointError,

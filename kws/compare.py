@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import stats
 
 from kws.clips import LABELS
 from kws.features import judged
@@ -15,9 +14,10 @@ from kws.multiplies import count_multiplies
 from kws.network import NetworkSpec
 from kws.recipe import KwsRecipe
 from kws.task import KwsTask, load_network
-from training.checkpoint import read
+from training.checkpoint import averaged, read
 from training.loop import fit
 from training.recipe import load
+from training.seeds import interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> str:
 def _test(out: Path, data: Path, cache: Path) -> None:
     """Figures of the last epoch's weights on dev and test: to choose the best epoch is to choose by luck."""
     state = read(out / "last.pt")
-    checkpoint = {"recipe": state["recipe"], "model": _averaged(state)}
+    checkpoint = {"recipe": state["recipe"], "model": averaged(state)}
     network, recipe = load_network(checkpoint)
     figures: dict[str, object] = {}
     for split in ("dev", "test"):
@@ -84,11 +84,6 @@ def _test(out: Path, data: Path, cache: Path) -> None:
         "minutes": round(state["spent_s"] / 60, 1),
     }
     (out / "test.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-
-
-def _averaged(state: dict[str, object]) -> object:
-    average = state["average"]
-    return average["module"] if isinstance(average, dict) and "module" in average else state["module"]
 
 
 def table(out: Path, comparison: Comparison) -> str:
@@ -114,12 +109,3 @@ def table(out: Path, comparison: Comparison) -> str:
         )
     (out / "table.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     return "\n".join(lines)
-
-
-def interval(accuracies: list[float]) -> str:
-    """Mean ± half the 95 % interval of the mean over seeds, in percent; one seed has no interval."""
-    values = 100 * np.array(accuracies)
-    if len(values) < 2:
-        return f"{values.mean():.2f}"
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return f"{values.mean():.2f} ± {half:.2f}"

@@ -209,8 +209,9 @@ def stream_table(point: Mapping[str, Any]) -> str:
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     for name, row in (*point["conditions"].items(), ("all", point)):
-        rate, most = row["false_accepts_per_hour"], row["false_accepts_per_hour_at_most"]
-        lines.append(f"| {name} | {row['hours']:.2f} | {row['false_accepts']} | {rate:.2f} | {most:.2f} |")
+        rates = (row["false_accepts_per_hour"], row["false_accepts_per_hour_at_most"])
+        told = " | ".join("–" if rate is None else f"{rate:.2f}" for rate in rates)
+        lines.append(f"| {name} | {row['hours']:.2f} | {row['false_accepts']} | {told} |")
     by_word = ", ".join(f"{word} {100 * share:.0f} %" for word, share in point["recall_by_keyword"].items())
     lines += ["", f"Announced: {100 * point['recall']:.1f} % of {point['keywords']} keywords: {by_word}."]
     return "\n".join(lines)

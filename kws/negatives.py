@@ -17,8 +17,8 @@ def negatives(data: Path, folders: Iterable[str], split: str, trained: Mapping[s
     """Clips of `folders` and the keywords in their text or label: what is said cannot be falsely accepted.
 
     Split "train" gives what training left over, and "dev" parts: of folders of running speech the speakers
-    that features.is_reserved keeps back, of word folders that were trained on
-    nothing. (Noise: see kws.noise.) Clips without text count as holding no keyword.
+    that features.is_reserved keeps back, of word folders that were trained on nothing. Noise: see kws.noise.
+    Clips without text count as holding no keyword.
 
     Args:
         data: the folder that `folders` stand in, each with a manifest.jsonl.
@@ -77,8 +77,10 @@ def trained_on(spec: ModelSpec) -> Mapping[str, Any]:
     """The "data" table of the recipe in a model's provenance.
 
     Raises:
-        DataError: there is none.
+        DataError: there is none, or it is a model of another task.
     """
+    if spec.task != "kws":
+        raise DataError(f"{spec.name} is a model of the task {spec.task!r}, not 'kws'")
     try:
         table = spec.provenance["recipe"]["data"]
     except (KeyError, TypeError):

@@ -1,25 +1,17 @@
 """Which noise training may hear, and which is kept so that models are judged by noise new to them."""
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from kws.clips import KEYWORDS, Clip, read_folder
-
-
-def source(clip: Clip) -> str:
-    """The recording that a noise clip is cut from: its file's name, less the take's letter of ESC's names.
-
-    ESC cuts one recording into several clips ("1-17092-A", "1-17092-B"): they belong on the same side.
-    """
-    return re.sub(r"-[A-Z]$", "", clip.audio.stem)
+from training.takes import take_source
 
 
 def is_reserved_noise(clip: Clip) -> bool:
     """Whether calibration and evaluation keep this noise for themselves: every second source, by SHA-1."""
-    return hashlib.sha1(source(clip).encode()).digest()[0] % 2 == 1  # noqa: S324
+    return hashlib.sha1(take_source(clip.audio).encode()).digest()[0] % 2 == 1  # noqa: S324
 
 
 def noise_of(folder: Path) -> list[Clip]:
@@ -45,10 +37,12 @@ def training_noise(data: Path, folders: Iterable[str], *, reserve: bool) -> list
         DataError: a folder is missing.
     """
     clips = [clip for folder in folders for clip in noise_of(data / folder)]
-    held = {source(clip) for clip in clips if clip.split in ("dev", "test")}
+    held = {take_source(clip.audio) for clip in clips if clip.split in ("dev", "test")}
     train = [clip for clip in clips if clip.split in ("train", "noise")]
     return [
-        clip for clip in train if not reserve or (source(clip) not in held and not is_reserved_noise(clip))
+        clip
+        for clip in train
+        if not reserve or (take_source(clip.audio) not in held and not is_reserved_noise(clip))
     ]
 
 
@@ -69,10 +63,10 @@ def held_noise(
     """
     used = [name for name in (trained.get("main", ""), *trained.get("noise", ())) if (data / name).is_dir()]
     reserve = bool(trained.get("reserve_noise", False))
-    known = {source(clip) for clip in training_noise(data, filter(None, used), reserve=reserve)}
+    known = {take_source(clip.audio) for clip in training_noise(data, filter(None, used), reserve=reserve)}
     return [
         clip
         for folder in folders
         for clip in noise_of(data / folder)
-        if (clip.split == "test") == (part == "test") and source(clip) not in known
+        if (clip.split == "test") == (part == "test") and take_source(clip.audio) not in known
     ]
