@@ -6,15 +6,13 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-from scipy import stats
-
 from asr.judging import JudgeSpec, judge
 from asr.recipe import AsrRecipe, Directions, Part
 from asr.task import AsrTask, load_network
 from training.checkpoint import read
 from training.loop import fit
 from training.recipe import load
+from training.seeds import interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +103,3 @@ def table(out: Path, comparison: Comparison) -> str:
         everything[part] = dict(rows)
     (out / "table.json").write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
     return "\n".join(lines)
-
-
-def interval(rates: list[float]) -> str:
-    """Mean ± half the 95 % interval of the mean over seeds, in percent; one seed has no interval."""
-    values = 100 * np.array(rates)
-    if len(values) < 2:
-        return f"{values.mean():.2f}"
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return f"{values.mean():.2f} ± {half:.2f}"

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from kws.clips import Clip, DataError
 from kws.conditions import NOISE, NOISY, SPEECH, bed, in_conditions, mixed
-from kws.noise import held_noise, is_reserved_noise, noise_of, source, training_noise
+from kws.noise import held_noise, is_reserved_noise, noise_of, training_noise
 from stapes.samples import Samples
+from training.takes import take_source
 
 RATE = 16_000
 
@@ -31,7 +32,7 @@ def test_takes_of_one_recording_are_one_source() -> None:
     clips = [
         Clip(Path(name), "rain", "train", "") for name in ("a/1-17-A.wav", "b/1-17-B.flac", "1-18-A.wav")
     ]
-    assert [source(clip) for clip in clips] == ["1-17", "1-17", "1-18"]
+    assert [take_source(clip.audio) for clip in clips] == ["1-17", "1-17", "1-18"]
     assert is_reserved_noise(clips[0]) == is_reserved_noise(clips[1])
 
 
@@ -48,11 +49,11 @@ def test_what_is_trained_on_and_what_is_held_share_no_recording(tmp_path: Path) 
     held = held_noise(tmp_path, folders, "train", trained)
     test = held_noise(tmp_path, folders, "test", trained)
     assert names(test) == {"1-3-C.wav", "1-99-A.wav"}  # training keeps clear of takes of recording 1-3
-    parts = [{source(clip) for clip in part} for part in (train, test)]
-    assert not parts[0] & (parts[1] | {source(clip) for clip in held})
+    parts = [{take_source(clip.audio) for clip in part} for part in (train, test)]
+    assert not parts[0] & (parts[1] | {take_source(clip.audio) for clip in held})
     assert 10 < len(train) < 50
     assert 10 < len(held) < 50
-    assert all(is_reserved_noise(clip) or source(clip) == "1-3" for clip in held)
+    assert all(is_reserved_noise(clip) or take_source(clip.audio) == "1-3" for clip in held)
 
     # A model from before: it heard all of training's noise, so of recording 1-3 too.
     before = {"main": "words", "noise": ("noise",)}

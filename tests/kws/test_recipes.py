@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from kws.clips import LABELS
-from kws.compare import Comparison, interval
+from kws.compare import Comparison
 from kws.network import KeywordNet
 from kws.recipe import KwsRecipe
 from training.recipe import load
+from training.seeds import interval
 
 RECIPES = sorted((Path(__file__).resolve().parents[2] / "kws/recipes").glob("*.toml"))
 
