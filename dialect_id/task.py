@@ -80,9 +80,9 @@ class DialectTask:
             RecipeError: mix.weights names a folder that is not trained on.
         """
         spec = self.spec
-        folders = (spec.data.main, *spec.data.extra, *spec.data.unlabelled)
-        if strange := sorted(spec.mix.weights.keys() - set(folders)):
-            raise RecipeError(f"mix.weights names {', '.join(strange)}; trained on are {', '.join(folders)}")
+        named = (spec.data.main, *spec.data.extra, *spec.data.unlabelled)
+        if strange := sorted(spec.mix.weights.keys() - set(named)):
+            raise RecipeError(f"mix.weights names {', '.join(strange)}; trained on are {', '.join(named)}")
         self.corpus = gather(self.data, spec.data)
         rooms = spec.data.rooms if spec.data.variants > 1 else 0
         self.stores = [self._store(part, spec.data.variants, rooms) for part in self.corpus.train]

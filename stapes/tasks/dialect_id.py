@@ -239,7 +239,7 @@ def metrics(results: Sequence[Mapping[str, Any]], truths: Sequence[str], spec: M
 
 
 def figures_of(scores: NDArray[np.float64], classes: NDArray[np.int64]) -> dict[str, float | None]:
-    """What `metrics` says of posteriors (clips, labels) and true classes (clips,), -1 for none of the labels."""
+    """What `metrics` says of posteriors (clips, labels) and true classes (clips,); -1: none of the labels."""
     told = classes != detection.UNKNOWN_CLASS
     figures: dict[str, float | None] = dict.fromkeys(("known_accuracy", "eer", "cavg", "unknown_eer", "ece"))
     if not told.any():

@@ -73,7 +73,7 @@ def test_band_limit_is_like_a_real_one() -> None:
 
 @pytest.fixture(scope="module")
 def heard(shared_data: Path) -> tuple[Model, list[np.ndarray]]:
-    """The bundled model and clips of its dev languages."""
+    """The bundled model, and clips of the test part of languages that it knows."""
     if not BUNDLED.exists():
         pytest.skip("no dialect_id model is bundled yet")
     if not (shared_data / "languages/manifest.jsonl").exists():
