@@ -13,7 +13,7 @@ from dialect_id.duration import cut
 from dialect_id.recipe import DataSpec
 from stapes.model import Model
 from stapes.scoring import score
-from stapes.spec import ModelSpec, Scores
+from stapes.spec import ModelSpec, Scores, SpecError
 from stapes.tasks import task_of
 from stapes.tasks.detection import UNKNOWN_CLASS
 from stapes.tasks.dialect_id import tempered
@@ -72,7 +72,10 @@ def gather(
     Raises:
         ManifestError: a folder has no manifest, or no recording of that split that was not heard as noise; or
             as `truth_of`.
+        SpecError: a model of another task.
     """
+    if spec.task != "dialect_id":
+        raise SpecError(f"{spec.name} is a model of the task {spec.task!r}, not 'dialect_id'")
     trained = trained_by(spec)
     found = [each for name in sets for each in _find(data, name, split, trained)]
     others = [each for name in unknown for each in _find(data, name, split, trained)]

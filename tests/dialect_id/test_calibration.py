@@ -18,7 +18,7 @@ from dialect_id.judged import Judged, gather
 from stapes import onnxfile
 from stapes.events import DialectGuessed
 from stapes.model import Model
-from stapes.spec import FbankSpec, ModelSpec, WindowSpec
+from stapes.spec import FbankSpec, ModelSpec, SpecError, WindowSpec
 from stapes.tasks.dialect_id import DialectDecoder, DialectParams
 from tests.dialect_id.tongues import data_sets, tongues
 from training.utterances import ManifestError
@@ -183,3 +183,8 @@ def test_takes_of_noise_that_was_trained_on_are_left_out(tmp_path: Path) -> None
     assert [(folder, each.audio.stem) for folder, each in found] == [("noise", "1-18-A")]
     deaf = replace(SPEC, provenance={"recipe": {"data": {"main": "languages", "noise": []}}})
     assert len(gather(data, [], ["noise"], "test", deaf)) == 2
+
+
+def test_a_model_of_another_task_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="tongues is a model of the task 'kws', not 'dialect_id'"):
+        gather(data_sets(tmp_path), ["languages"], [], "dev", replace(SPEC, task="kws"))

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,10 @@ import pytest
 
 from kws.__main__ import main
 from kws.clips import Clip, DataError
-from kws.evaluate import AUDIBLE, chosen, rate_of
+from kws.evaluate import AUDIBLE, chosen, rate_of, stream_table
+from kws.negatives import trained_on
+from kws.operating_point import OperatingPoint
+from stapes.spec import FbankSpec, ModelSpec, WindowSpec
 from tests.kws.test_calibrate import RATE, folder_of, model_file, quiet, tone
 
 WORDS = [("no", True)] * 6 + [("go", False)] * 4 + [("bed", True)] * 9
@@ -119,3 +123,21 @@ def test_a_loss_that_is_no_number_is_one_line(
     recipe.write_text('name = "a"\n')
     assert main(["train", str(recipe), "--data", str(data), "--out", str(data / "run")]) == 1
     assert capsys.readouterr().err == "python -m kws: the loss is nan in epoch 1\n"
+
+
+def test_without_other_sound_there_is_no_rate() -> None:
+    lines = stream_table(OperatingPoint(keywords=Counter({"yes": 2}), found=Counter({"yes": 1})).figures())
+    assert "| all | 0.00 | 0 | – | – |" in lines.splitlines()
+    assert lines.endswith("Announced: 50.0 % of 2 keywords: yes 50 %.")
+
+
+def test_a_model_of_another_task_is_refused() -> None:
+    spec = ModelSpec(
+        name="tongues",
+        task="dialect_id",
+        features=FbankSpec(),
+        window=WindowSpec(frames=100, hop=10, mode="sliding"),
+        labels=("a", "b"),
+    )
+    with pytest.raises(DataError, match="tongues is a model of the task 'dialect_id'"):
+        trained_on(spec)
