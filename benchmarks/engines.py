@@ -1,0 +1,133 @@
+"""One recogniser over some recordings, in an environment of its own: started by `side_by_side.run`.
+
+Runs with the standard library, numpy and the engine alone. Arguments: engine, model's path or "", a folder
+with 0.npy, 1.npy … (int16 at 16 kHz), "text" or "language". Prints a JSON line for each recording ("number",
+"text", or "language" with the posterior of each), then one of all: seconds of sound, seconds spent by the
+clock ("wall") and by the processor ("cpu"), loading and a first recording, heard twice, not counted.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[np.int16]
+Answer = dict[str, Any]
+RATE = 16_000
+
+
+def _float(samples: Samples) -> NDArray[np.float32]:
+    return samples.astype(np.float32) / np.float32(32768)
+
+
+def stapes(model: str, _: str) -> Callable[[Samples], Answer]:
+    """A model of ours, on whole clips."""
+    from stapes.model import Model
+    from stapes.scoring import judge
+
+    loaded = Model.load(model)
+
+    def hear(samples: Samples) -> Answer:
+        result = judge(loaded, _float(samples))
+        return {"text": result["text"]} if "text" in result else {"language": result["label"]}
+
+    return hear
+
+
+def pocketsphinx(model: str, _: str) -> Callable[[Samples], Answer]:
+    """PocketSphinx with its own settings; model: a folder of hidden Markov model, or "" for the wheel's."""
+    from pocketsphinx import Decoder
+
+    decoder = Decoder(loglevel="FATAL", samprate=RATE, **({"hmm": model} if model else {}))
+
+    def hear(samples: Samples) -> Answer:
+        decoder.start_utt()
+        decoder.process_raw(samples.tobytes(), no_search=False, full_utt=True)
+        decoder.end_utt()
+        found = decoder.hyp()
+        return {"text": found.hypstr if found else ""}
+
+    return hear
+
+
+def vosk(model: str, _: str) -> Callable[[Samples], Answer]:
+    """Vosk; model: the unpacked folder with am, conf, graph, ivector. Fed 100 ms at a time."""
+    from vosk import KaldiRecognizer, Model, SetLogLevel
+
+    SetLogLevel(-1)
+    loaded = Model(model)
+
+    def hear(samples: Samples) -> Answer:
+        recogniser = KaldiRecognizer(loaded, RATE)
+        parts = (samples[at : at + RATE // 10] for at in range(0, len(samples), RATE // 10))
+        ended = [recogniser.Result() for part in parts if recogniser.AcceptWaveform(part.tobytes())]
+        texts = [json.loads(each)["text"] for each in (*ended, recogniser.FinalResult())]
+        return {"text": " ".join(filter(None, texts))}
+
+    return hear
+
+
+def whisper(model: str, answer: str) -> Callable[[Samples], Answer]:
+    """Whisper through faster-whisper with its own settings (a beam of 5); model: a CTranslate2 folder.
+
+    The language of a text is given, English; that of a recording is asked of its first 30 s.
+    """
+    from faster_whisper import WhisperModel
+
+    loaded = WhisperModel(
+        model, device="cpu", compute_type="float32", cpu_threads=1, num_workers=1, local_files_only=True
+    )
+
+    def text(samples: Samples) -> Answer:
+        segments, _ = loaded.transcribe(_float(samples), language="en")
+        return {"text": "".join(segment.text for segment in segments)}
+
+    def language(samples: Samples) -> Answer:
+        best, _, posteriors = loaded.detect_language(_float(samples))
+        return {"language": best, "posteriors": dict(posteriors)}
+
+    return text if answer == "text" else language
+
+
+def moonshine(model: str, _: str) -> Callable[[Samples], Answer]:
+    """Moonshine tiny, as moonshine-voice runs it, with its own speech detector; model: a folder, or ""."""
+    from moonshine_voice import ModelArch, get_model_path
+    from moonshine_voice.transcriber import Transcriber
+
+    loaded = Transcriber(model or str(get_model_path("tiny-en")), ModelArch.TINY)
+
+    def hear(samples: Samples) -> Answer:
+        lines = loaded.transcribe_without_streaming(_float(samples).tolist(), RATE).lines
+        return {"text": " ".join(line.text for line in lines)}
+
+    return hear
+
+
+ENGINES = {engine.__name__: engine for engine in (stapes, pocketsphinx, vosk, whisper, moonshine)}
+
+
+def main() -> None:
+    """See the module."""
+    name, model, folder, answer = sys.argv[1:]
+    hear = ENGINES[name](model, answer)
+    clips = sorted(Path(folder).glob("*.npy"), key=lambda path: int(path.stem))
+    hear(np.load(clips[0]))
+    wall = cpu = sound = 0.0
+    for path in clips:
+        samples: Samples = np.load(path)
+        began, busy = time.perf_counter(), time.process_time()
+        said = hear(samples)
+        wall += time.perf_counter() - began
+        cpu += time.process_time() - busy
+        sound += len(samples) / RATE
+        print(json.dumps({"number": int(path.stem)} | said), flush=True)
+    print(json.dumps({"sound": sound, "wall": wall, "cpu": cpu}))
+
+
+if __name__ == "__main__":
+    main()
