@@ -8,7 +8,7 @@ highest that costs so few. RTF is by the processor's time, on one thread.
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -162,7 +162,7 @@ def choose_floor(model: Model, dev: Dev, noise: Sequence[Heard], silence: float,
     return Floor(floor, not loud(floor), dev.cost(model, floor), dev.words, wanted)
 
 
-def _first(holds: Any, end: int = _FLOORS) -> int:
+def _first(holds: Callable[[int], bool], end: int = _FLOORS) -> int:
     """The least number from 0 for which something holds that goes on holding; `end` where none does."""
     low, high = 0, end
     while low < high:
