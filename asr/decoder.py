@@ -123,7 +123,7 @@ class Decoder(nn.Module):
             (batch, streams, tokens, symbols)
         """
         at = torch.arange(tokens.shape[2], device=tokens.device)
-        x = self._embed(tokens, at)
+        x = self.embed(tokens, at)
         bias = heard(memory.shape[1], steps)
         causal = blocked(at[:, None] >= at)
         for block in self.layers:
@@ -158,7 +158,7 @@ class Decoder(nn.Module):
             logits (batch, streams, symbols), and the next past.
         """
         at = torch.full((1,), past.shape[4], device=tokens.device)
-        x = self._embed(tokens.unsqueeze(-1), at)
+        x = self.embed(tokens.unsqueeze(-1), at)
         bias = heard(source.shape[4], steps)
         kept = []
         for block, mine, heard_before in zip(self.layers, past.unbind(0), source.unbind(0), strict=True):
@@ -166,7 +166,7 @@ class Decoder(nn.Module):
             kept.append(grown)
         return F.linear(self.norm(x), self.embedding)[:, :, 0], torch.stack(kept)
 
-    def _embed(self, tokens: Tensor, at: Tensor) -> Tensor:
+    def embed(self, tokens: Tensor, at: Tensor) -> Tensor:
         """(batch, streams, tokens) ids at positions (tokens,) to (batch, streams, tokens, width)."""
         x = F.embedding(tokens, self.embedding) * math.sqrt(self.spec.width)
         return torch.as_tensor(self.dropout(x + sinusoids(at, self.spec.width)))

@@ -74,7 +74,7 @@ class Writing(nn.Module):
         decoder, before = self.decoder, past.shape[4]
         at = before + torch.arange(tokens.shape[1], device=tokens.device)
         causal = blocked(torch.arange(before + tokens.shape[1], device=tokens.device) <= at[:, None])
-        x = decoder._embed(tokens.unsqueeze(0), at)
+        x = decoder.embed(tokens.unsqueeze(0), at)
         kept = []
         for block, mine, heard in zip(decoder.blocks, past.unbind(0), memory.unbind(0), strict=True):
             x, grown = cast("DecoderBlock", block).step(x, mine, heard.unsqueeze(1), None, causal)
@@ -123,8 +123,8 @@ def exportable(checkpoint: dict[str, Any], data: Path | None) -> Exportable:
         },
         provenance={
             "recipe": without_paths(checkpoint["recipe"]),
-            "metrics": checkpoint["metrics"],
-            **checkpoint["provenance"],
+            "metrics": {_named(key): value for key, value in checkpoint["metrics"].items()},
+            **_without_folders(checkpoint["provenance"]),
         },
     )
     normalise = NORMALISERS[recipe.data.normaliser]
@@ -174,7 +174,30 @@ def _dev(recipe: AsrRecipe, root: Path) -> Iterator[tuple[Recording, str]]:
 
 
 def without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The recipe with files by their names, and without the symbols, which are the labels."""
+    """The recipe with files and folders by their names, and without the symbols, which are the labels."""
+    data = dict(recipe["data"])
+    data["vocabulary"] = Path(data["vocabulary"]).name
+    data["noise"] = [Path(folder).name for folder in data["noise"]]
+    data["held"] = {Path(folder).name: share for folder, share in data["held"].items()}
+    for kind in ("train", "dev"):
+        data[kind] = {
+            Path(folder).name: dict(part) | {"teacher": Path(part["teacher"]).name}
+            for folder, part in data[kind].items()
+        }
     kept = {key: value for key, value in recipe.items() if key != "symbols"}
-    data = dict(kept["data"]) | {"vocabulary": Path(kept["data"]["vocabulary"]).name}
-    return kept | {"data": data, "init": Path(kept["init"]).name}
+    return kept | {"data": data, "init": Path(recipe["init"]).name}
+
+
+def _without_folders(provenance: dict[str, Any]) -> dict[str, Any]:
+    """What AsrTask says of its data, by names alone."""
+    named = {
+        "data": [Path(folder).name for folder in provenance.get("data", ())],
+        "hours": {Path(folder).name: hours for folder, hours in provenance.get("hours", {}).items()},
+    }
+    return provenance | {key: value for key, value in named.items() if value}
+
+
+def _named(metric: str) -> str:
+    """A figure of a dev part, error/FOLDER, by the folder's name."""
+    kind, slash, folder = metric.partition("/")
+    return kind + slash + Path(folder).name

@@ -1,6 +1,7 @@
 """From a checkpoint to a file of two graphs, and the device's searches against torch's, token for token."""
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 import asr.ctc
 from asr.decoder import DecoderSpec
 from asr.encoder import EncoderSpec
-from asr.exporting import Writing
+from asr.exporting import Streaming, Writing, without_paths
 from asr.recipe import AsrRecipe, DataSpec, Directions, Part
 from asr.rescoring import RescoreSpec, rescore
 from asr.search import BeamSpec, search
@@ -54,7 +55,7 @@ def _recipe() -> AsrRecipe:
         chunk=4,
         left=6,
     )
-    decoder = DecoderSpec(width=16, heads=2, inner=16, blocks=2, norm="pre")
+    decoder = DecoderSpec(width=16, heads=2, inner=16, blocks=1, norm="pre")
     return AsrRecipe(
         name="tiny-asr",
         data=DataSpec(dev={"tones": Part(splits=("dev",))}),
@@ -64,6 +65,7 @@ def _recipe() -> AsrRecipe:
     )
 
 
+@cache
 def _network() -> Stbd:
     torch.manual_seed(3)
     net = Stbd(_recipe().network, len(SYMBOLS)).eval()
@@ -95,8 +97,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "task": "asr",
         "recipe": to_dict(_recipe()),
         "model": _network().state_dict(),
-        "metrics": {"accuracy": 0.0},
-        "provenance": {"data": ["tones"]},
+        "metrics": {"accuracy": 0.0, "error//home/me/tones": 1.0},
+        "provenance": {"data": ["/home/me/tones"], "hours": {"/home/me/tones": 0.1}},
     }
     torch.save(checkpoint, folder / "best.pt")
     report = export(folder / "best.pt", folder / "asr.onnx", folder / "data")
@@ -128,6 +130,39 @@ def test_streamed_scores_are_those_of_the_whole(exported: Path) -> None:
     np.testing.assert_allclose(scores, wanted, atol=1e-4)
 
 
+def test_the_reader_unfolds_the_memory_of_several_blocks() -> None:
+    """Without onnxruntime: what Streaming folds, the reader hands to Writing as the decoder had it."""
+    torch.manual_seed(5)
+    spec = _recipe().network
+    net = Stbd(replace(spec, decoder=replace(spec.decoder, blocks=3)), len(SYMBOLS)).eval()
+    frames = torch.randn(1, HOP, 20)
+    tokens, past = torch.tensor([[2, 5, 6], [4, 6, 5]]), net.decoder.start(2)
+    handed = []
+
+    class Graph:
+        path, shape, session = Path("none"), Writing(net.decoder).shape, None
+
+        def run(self, _: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+            handed.append(torch.from_numpy(feeds["memory"]))
+            following = Writing(net.decoder)(torch.from_numpy(feeds["tokens"]), past, handed[-1])
+            return [each.numpy() for each in following]
+
+    graph = Graph()
+    graph.session = graph  # type: ignore[assignment]
+    with torch.inference_mode():
+        _, *_, folded = Streaming(net)(frames, *net.encoder.start(1))
+        memory, _ = net.encode(frames, torch.tensor([HOP]))
+        reader = MemoryReader(graph, len(SYMBOLS))  # type: ignore[arg-type]
+        reader.hear(folded[0].numpy())
+        reader.read(0, folded.shape[1])
+        scores, grown = reader.write(tokens.numpy(), None)
+        wanted = net.decoder(tokens[None], memory, None)[0].log_softmax(-1)
+        source = net.decoder.source(memory)[:, :, 0]
+    torch.testing.assert_close(handed[0], source, atol=1e-5, rtol=1e-4)
+    np.testing.assert_allclose(scores, wanted, atol=1e-4)
+    assert grown.shape == (3, 2, 2, 2, 3, 8)
+
+
 @pytest.mark.parametrize("directions", ["both", "l2r", "r2l"])
 @pytest.mark.parametrize("size", [2, 8])
 @pytest.mark.parametrize("patient", [False, True])
@@ -135,7 +170,7 @@ def test_beam_search_equals_torch_token_for_token(
     exported: Path, directions: Directions, size: int, patient: bool
 ) -> None:
     net = _network()
-    for seed in range(3):
+    for seed in range(2):
         reader, memory, scores = _heard(exported, seed)
         spec = BeamSpec(size, directions, most_tokens=20, patient=patient)
         wanted = search(net.decoder, memory, torch.tensor([memory.shape[1]]), spec)[0]
@@ -185,13 +220,37 @@ def test_the_file_streams_and_judges_clips(exported: Path) -> None:
     model = Model.load(exported)
     assert model.spec.params["search"] == "rescore"
     assert model.spec.provenance["export"]["parity"]["second"] < 1e-4
-    assert "symbols" not in model.spec.provenance["recipe"]
+    told = model.spec.provenance
+    assert "symbols" not in told["recipe"]
+    assert "/home" not in json.dumps(told)
+    assert (told["data"], told["hours"]) == (["tones"], {"tones": 0.1})
+    assert told["metrics"] == {"accuracy": 0.0, "error/tones": 1.0}
     result = judge(model, _sound(0))
     assert result["text"]
     for way in ("ctc", "beam"):
         assert "text" in judge(model.fork(search=way), _sound(0))
     padded = np.concatenate([np.zeros(16_000, np.float32), _sound(0), np.zeros(16_000, np.float32)])
     assert feed_in(Stream(model), padded, []) == feed_in(Stream(model), padded, [999] * 60)
+
+
+def test_no_path_of_this_machine_travels_in_the_model() -> None:
+    part = Part(teacher="/home/me/teach/asr")
+    data = DataSpec(
+        train={"/home/me/data/an4": part, "plain": Part()},
+        dev={"/home/me/data/an4": Part()},
+        noise=("/home/me/noise",),
+        held={"/home/me/data/an4": 0.1},
+        vocabulary="/home/me/table.json",
+    )
+    recipe = replace(_recipe(), data=data, init="/home/me/runs/first/best.pt")
+    told = without_paths(to_dict(recipe))
+    assert "/home" not in json.dumps(told)
+    assert told["init"] == "best.pt"
+    assert told["data"]["vocabulary"] == "table.json"
+    assert told["data"]["train"]["an4"]["teacher"] == "asr"
+    assert told["data"]["train"]["plain"] == to_dict(recipe)["data"]["train"]["plain"]
+    assert "symbols" not in told
+    assert "symbols" in to_dict(recipe)
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +281,7 @@ def test_int8_is_near_and_packs_again(graphs: tuple[Path, Path], tmp_path: Path)
 
 
 def test_parity_sees_one_changed_weight(graphs: tuple[Path, Path]) -> None:
-    net = _network()
+    net = deepcopy(_network())
     writing = Writing(net.decoder)
     assert second_parity(writing, writing.shape, len(SYMBOLS), graphs[1]) < 1e-4
     with torch.no_grad():
