@@ -48,7 +48,7 @@ class TextDecoder:
         self._begin([], [])
 
     def _begin(self, rows: list[Scores], ends: list[int]) -> None:
-        """A new utterance, perhaps with steps that the last one left over."""
+        """A new utterance, perhaps with steps that were heard before."""
         params = self._params
         self._rows, self._ends = list[Scores](), list[int]()
         self._said = ""
@@ -73,7 +73,7 @@ class TextDecoder:
 
     def flush(self, at: int) -> list[Event]:
         """The utterance ended at sample `at`: its text, if there is any."""
-        events = self._finish(len(self._rows), at)
+        events = self._finish(at)
         self._first = 0
         self._begin([], [])
         return events
@@ -87,9 +87,11 @@ class TextDecoder:
             self._heard += 1
             self._sureness += float(row[best])
 
+    def _sure(self) -> bool:
+        return self._heard > 0 and self._sureness >= self._params.floor * self._heard
+
     def _shown(self) -> str:
-        sure = self._heard and self._sureness >= self._params.floor * self._heard
-        return join(self._beam.best, self._labels) if sure else ""
+        return join(self._beam.best, self._labels) if self._sure() else ""
 
     def _cut(self) -> list[Event]:
         """Finishes what is before the best pause; the rest begins the next utterance."""
@@ -100,34 +102,30 @@ class TextDecoder:
         # Of equally good ones the last: what is finished is then as long as it can be.
         start = len(pauses) - 1 - int(pauses[::-1][:among].argmax())
         steps = max(1, start + width // 2)
-        rows, ends = self._rows[steps:], self._ends[steps:]
-        heard = PrefixBeam(
-            self._labels, self._hotwords, self._params.prefixes, self._params.tokens, self._params.least
-        )
-        for row in self._rows[:steps]:
-            heard.push(_logs(row))
-        self._beam = heard
-        events = self._finish(steps, self._ends[steps - 1])
+        rows, ends, said = self._rows, self._ends, self._said
+        self._begin(rows[:steps], ends[:steps])
+        self._said = said
+        events = self._finish(ends[steps - 1])
         self._first += steps
         if self._reader is not None:
             self._reader.forget(self._first)
-        self._begin(rows, ends)
+        self._begin(rows[steps:], ends[steps:])
         return events
 
-    def _finish(self, steps: int, at: int) -> list[Event]:
-        """The final text of the first `steps` steps, which the prefix beam has heard and no others."""
-        sure = self._heard and self._sureness >= self._params.floor * self._heard
-        found = [one for one in self._beam.found() if join(one[0], self._labels)] if sure else []
+    def _finish(self, at: int) -> list[Event]:
+        """The final text of all steps."""
+        # A step at which CTC hears a symbol makes some text likelier than none, so none need not be judged.
+        found = [one for one in self._beam.found() if join(one[0], self._labels)] if self._sure() else []
         if found:
-            found = self._decide(found, steps)
+            found = self._decide(found)
         best = next((ids for ids, _ in found if join(ids, self._labels)), ())
         text = join(best, self._labels)
         if not text:
             if not self._said:
                 return []
             return [TextChanged(at=at, model=self._model, rate=self._rate, text="")]
-        ends = [end / self._rate for end in self._ends[:steps]]
-        scores = np.stack(self._rows[:steps])
+        ends = [end / self._rate for end in self._ends]
+        scores = np.stack(self._rows)
         spoken = words(best, scores, ends, self._step / self._rate, self._labels)
         return [
             TextFinished(
@@ -141,10 +139,11 @@ class TextDecoder:
             )
         ]
 
-    def _decide(self, found: list[tuple[Ids, float]], steps: int) -> list[tuple[Ids, float]]:
+    def _decide(self, found: list[tuple[Ids, float]]) -> list[tuple[Ids, float]]:
         params, reader = self._params, self._reader
         if params.search == "ctc" or reader is None:
             return found
+        steps = len(self._rows)
         reader.read(self._first, self._first + steps)
         if params.search == "beam":
             return beam.search(reader, steps, params.beam_spec)

@@ -15,6 +15,7 @@ from asr.encoder import EncoderSpec, visible
 from asr.positions import rotate, rotation, sinusoids
 from asr.recipe import AsrRecipe
 from asr.stbd import Stbd, StbdSpec
+from stapes.endpoint import EndpointSpec
 from training.recipe import load
 
 torch.set_num_threads(1)
@@ -38,6 +39,15 @@ def test_recipes_build_networks(path: Path) -> None:
     recipe = load(Comparison, path).shared if path.stem == "compare" else load(AsrRecipe, path)
     with torch.device("meta"):
         Stbd(recipe.network, 500)
+
+
+@pytest.mark.parametrize("name", ["asr", "asr-zh"])
+def test_text_is_shown_within_640_ms(name: str) -> None:
+    """A word waits for the end of its hop, and the hop for the end of its last frame; speech that begins
+    waits for the endpointer to be sure. tests/runtime/test_asr.py has that nothing else is waited for."""
+    recipe, endpoint = load(AsrRecipe, RECIPES / f"{name}.toml"), EndpointSpec()
+    hop_ms = recipe.network.encoder.hop * recipe.features.hop_ms
+    assert 0 < max(hop_ms, endpoint.min_speech_ms) + recipe.features.frame_ms <= 640
 
 
 def small(norm: str, positions: str, convolution: int, convolution_norm: str = "layer") -> Stbd:

@@ -98,6 +98,15 @@ def test_long_speech_is_cut_at_the_best_pause() -> None:
     assert starts == pytest.approx([0.16 * n for n in range(10)] + [2.4 + 0.16 * n for n in range(15)])
 
 
+def test_how_sure_a_cut_text_is_depends_on_its_own_steps_alone() -> None:
+    """Sure speech is finished, though what follows the pause that it is cut at is not sure."""
+    decoder = asr.TextDecoder(tiny_asr.spec(floor=0.7))
+    unsure = _rows(*[6, 0] * 15, sure=0.5)
+    events = _push(decoder, np.concatenate((_rows(*[5, 0] * 5, *[0] * 10), unsure, unsure[:4])))
+    events += decoder.flush(54 * STEP)
+    assert [e.text for e in events if isinstance(e, TextFinished)] == [" ".join(["low"] * 5)]
+
+
 def test_speech_without_end_needs_no_more_memory() -> None:
     decoder = asr.TextDecoder(tiny_asr.spec())
     events = _push(decoder, _rows(*[5, 6] * 400))
@@ -186,6 +195,21 @@ def test_a_stream_tells_what_was_said(model: Model, search: str) -> None:
     assert [e.text for e in shown] == ["low", "high", "low"]
     for event, start in zip(shown, (1.0, 2.5, 4.0), strict=True):
         assert start < event.seconds < start + 0.3
+
+
+def test_text_is_shown_as_soon_as_its_hop_was_heard(model: Model) -> None:
+    """The delay behind the speech is that of a hop and a frame, whatever the endpointer still waits for."""
+    stream, block = Stream(model), 160
+    delays = [
+        start + block - event.at
+        for start in range(0, words().size, block)
+        for event in stream.feed(words()[start : start + block])
+        if isinstance(event, TextChanged)
+    ]
+    assert len(delays) == 3
+    assert max(delays) <= block
+    first_of_hop = STEP + 400 - 160  # samples from a hop's first to the one after its last
+    assert (max(delays) + first_of_hop) / 16 < 640
 
 
 @settings(deadline=None, max_examples=8)
