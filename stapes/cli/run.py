@@ -52,6 +52,8 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if args.plot and not args.plot.parent.is_dir():
         raise NotADirectoryError(f"there is no folder {args.plot.parent} for --plot")
     models = load_models(args.models, args.hotwords)
+    # What is wrong with them together is told once, not for each file.
+    stapes.Stream(*models, sample_rate=models[0].spec.features.sample_rate, wake=args.wake)
     status = 0
     for file in args.files:
         if len(args.files) > 1 and not args.json:

@@ -45,9 +45,10 @@ def test_run_after_a_keyword(cli: Cli, asr: Path, talk: Path, tmp_path: Path) ->
     first = next(row["at"] for row in rows if row["event"] == "KeywordSpotted")
     assert [row["text"] for row in rows if row["event"] == "TextFinished"]
     assert all(row["at"] > first for row in rows if row["event"].startswith("Text"))
-    done = cli("run", talk, "--models", asr, "--wake", "kws")
+    done = cli("run", talk, talk, "--models", asr, "--wake", "kws")
     assert done.returncode == 1
-    assert "no keyword model 'kws' to wake the others" in done.stderr
+    assert done.stderr.startswith("stapes: no keyword model 'kws' to wake the others")
+    assert done.stderr.count("\n") == 1
 
 
 def test_hotwords(cli: Cli, asr: Path, talk: Path, tmp_path: Path) -> None:
