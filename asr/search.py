@@ -1,7 +1,7 @@
 """Bidirectional beam search (arXiv 2008.04481's code), and the search in one direction by the same lines.
 
 Half of the beam writes forwards, half backwards. The halves are pruned apart and meet in one pool of finished
-texts. Numbers in comments are the steps of the description that this follows.
+texts. Numbers in comments are the steps of docs/asr.md.
 """
 
 from dataclasses import dataclass
