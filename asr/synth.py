@@ -259,6 +259,8 @@ def run(args: argparse.Namespace) -> str:
         EngineError: an engine is unknown or not installed.
         TextError: there is no free text.
     """
+    if args.jobs < 1:
+        raise EngineError(f"--jobs must be at least 1, got {args.jobs}")
     engines = list(dict.fromkeys(args.engines.split(",")))
     if unknown := set(engines) - set(ENGINES):
         raise EngineError(f"no engine {sorted(unknown)}: there are {', '.join(ENGINES)}")

@@ -194,7 +194,9 @@ def unigram(texts: Iterable[str], size: int) -> Vocabulary:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `python -m asr vocabulary`."""
-    parser.add_argument("manifests", type=Path, nargs="+", help="folders with a manifest.jsonl, or the files")
+    parser.add_argument(
+        "manifests", type=Path, nargs="+", help="folders with a manifest.jsonl, or these files"
+    )
     parser.add_argument("out", type=Path, help="the JSON file to write")
     parser.add_argument("--kind", choices=("unigram", "characters"), default="unigram")
     parser.add_argument("--size", type=int, help="symbols, five specials included (unigram: 500)")
@@ -220,6 +222,6 @@ def _texts(manifests: Sequence[Path], splits: Sequence[str], normaliser: str) ->
     normalise = NORMALISERS[normaliser]
     rows: list[Any] = []
     for path in manifests:
-        rows += read_manifest(path if path.is_dir() else path.parent)
+        rows += read_manifest(path.parent if path.name == "manifest.jsonl" else path)
     said = (normalise(str(row.fields.get("text", ""))) for row in rows if row.split in splits)
     return [text for text in said if text]

@@ -98,6 +98,8 @@ class Kokoro:
         if not tokens:
             raise EngineError(f"kokoro has no phonemes for {word!r}")
         voice = self._draw(rng)
+        if len(tokens) > (most := len(self._voices[voice])):
+            raise EngineError(f"kokoro takes {most} phonemes at most, {word[:20]!r}… has {len(tokens)}")
         style = self._voices[voice][len(tokens) - 1]
         if rng.random() < _BLENDED and (other := self._draw(rng)) != voice:
             weight = rng.uniform(0.3, 0.7)
@@ -157,7 +159,7 @@ def espeak(word: str, rng: np.random.Generator, haste: float) -> Utterance:
     dialect, variant = _dialect(rng), str(rng.choice(_ESPEAK_VARIANTS))
     rate, pitch = round(150 * _rate(rng, haste)), round(float(rng.uniform(25, 80)))
     command = ["espeak-ng", "-v", f"{dialect}+{variant}", "-s", str(rate), "-p", str(pitch)]
-    return _program([*command, "-w", "{wav}", _letters(_text(word, rng), "[['eI]]")], variant)
+    return _program([*command, "-w", "{wav}", "--", _letters(_text(word, rng), "[['eI]]")], variant)
 
 
 def rhvoice(word: str, rng: np.random.Generator, haste: float) -> Utterance:

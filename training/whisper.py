@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.ctranslate2 import WeightsError
-from training.whisper_mel import HOP, RATE, WhisperMel
+from training.whisper_mel import FFT, HOP, RATE, WhisperMel
 from training.whisper_weights import Sizes, load_weights
 
 WINDOW = 30 * RATE
@@ -228,8 +228,8 @@ class WhisperTeacher:
         return logits[:, START + 1 : START + 1 + len(LANGUAGES)].softmax(-1), LANGUAGES
 
     def _encode(self, waves: Tensor) -> list[Tensor]:
-        if waves.ndim != 2 or not HOP < waves.shape[1] <= WINDOW:
-            raise ValueError(f"wants (batch, 400 to {WINDOW} samples), got {tuple(waves.shape)}")
+        if waves.ndim != 2 or not FFT <= waves.shape[1] <= WINDOW:
+            raise ValueError(f"wants (batch, {FFT} to {WINDOW} samples), got {tuple(waves.shape)}")
         states: list[Tensor] = self.network.encoder(self.mel(waves).to(self.dtype))
         return states
 

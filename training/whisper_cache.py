@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from training.atomic import replacing
-from training.audio import read_audio
+from training.audio import AudioError, read_audio
 from training.utterances import Recording, read_manifest
 from training.whisper import LANGUAGES, WINDOW, WhisperTeacher
 from training.whisper_mel import FFT, RATE
@@ -229,10 +229,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--languages-s", type=int, default=0, help="window of the language posterior")
     parser.add_argument("--splits", nargs="+", help="only these")
     args = parser.parse_args(argv)
-    recordings = [each for each in read_manifest(args.folder) if not args.splits or each.split in args.splits]
-    spec = CacheSpec(tuple(args.layers), args.rate_ms, args.languages_s)
-    teacher = WhisperTeacher.load(args.whisper)
-    write_features(recordings, args.out, teacher, spec)
+    try:
+        heard = read_manifest(args.folder)
+        recordings = [each for each in heard if not args.splits or each.split in args.splits]
+        spec = CacheSpec(tuple(args.layers), args.rate_ms, args.languages_s)
+        write_features(recordings, args.out, WhisperTeacher.load(args.whisper), spec)
+    except (AudioError, ValueError, OSError) as error:
+        sys.stderr.write(f"python -m training.whisper_cache: {error}\n")
+        return 1
     return 0
 
 

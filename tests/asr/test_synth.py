@@ -204,6 +204,8 @@ def test_espeak_speaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert made(tmp_path)[0] >= 7.2
     with pytest.raises(EngineError, match="hal"):
         synth.run(parser.parse_args([str(tmp_path), "--engines", "hal"]))
+    with pytest.raises(EngineError, match="--jobs must be at least 1, got 0"):
+        synth.run(parser.parse_args([str(tmp_path), "--jobs", "0"]))
 
 
 def test_pseudo_labels_are_what_two_agree_on(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from asr.vocabulary import (
     unigram,
 )
 from tests.tools import needs
+from training.utterances import ManifestError
 
 TEXTS = [
     "the cat sat on the mat", "a cat and a hat that sat", "the hats of the cats", "they said that the mat",
@@ -144,4 +145,9 @@ def test_command_line(tmp_path: Path) -> None:
     out = tmp_path / "made.json"
     said = run(parser.parse_args([str(tmp_path), str(out), "--kind", "characters"]))
     assert "7 symbols of 1 texts" in said
+    file = str(tmp_path / "manifest.jsonl")
+    assert run(parser.parse_args([file, str(out), "--kind", "characters"])) == said
+    for other in ("gone", "other.jsonl"):  # the folder around it is no answer
+        with pytest.raises(ManifestError, match=other):
+            run(parser.parse_args([str(tmp_path / other), str(out), "--kind", "characters"]))
     assert Vocabulary.load(out).symbols == (*SPECIALS, "a", "b")

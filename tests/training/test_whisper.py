@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from training.ctranslate2 import WeightsError, parse
 from training.utterances import read_manifest
 from training.whisper import LANGUAGES, START, Whisper, WhisperTeacher, frame_count
-from training.whisper_cache import Cached, CacheSpec, teacher_frames, write_features
+from training.whisper_cache import Cached, CacheSpec, main, teacher_frames, write_features
 from training.whisper_mel import WhisperMel, slaney_filters
 from training.whisper_weights import Sizes, load_weights
 
@@ -158,6 +158,8 @@ def test_features_of_a_batch_are_those_of_each_clip(network: Whisper) -> None:
     torch.testing.assert_close(normal.var(-1, correction=0), torch.ones(normal.shape[:2]), atol=1e-2, rtol=0)
     with pytest.raises(ValueError, match="480001"):
         teacher.features(torch.zeros(1, 480_001))
+    with pytest.raises(ValueError, match=r"wants \(batch, 400 to 480000 samples\), got \(1, 399\)"):
+        teacher.features(torch.zeros(1, 399))
 
 
 def test_language_posterior_is_the_first_steps(network: Whisper) -> None:
@@ -237,6 +239,15 @@ def test_a_long_clip_is_heard_in_parts(network: Whisper) -> None:
     whole = teacher_frames(teacher, wave, CacheSpec())
     assert whole.shape == (1, 1550, 64)
     torch.testing.assert_close(whole[:, 1500:], teacher.features(wave[:, 480_000:])[0])
+
+
+def test_what_is_missing_is_told_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [str(tmp_path / "none"), str(tmp_path / "out"), "--whisper", str(tmp_path)]
+    assert main(command) == 1
+    assert capsys.readouterr().err.startswith("python -m training.whisper_cache: ")
+    (tmp_path / "manifest.jsonl").write_text('{"audio": "a.wav", "split": "train"}\n')
+    assert main([str(tmp_path), *command[1:], "--rate-ms", "30"]) == 1
+    assert "wants a multiple of 20" in capsys.readouterr().err
 
 
 def test_real_whisper_names_languages() -> None:
