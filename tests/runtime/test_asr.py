@@ -274,7 +274,7 @@ def test_params_are_changed_for_one_stream_only(model: Model) -> None:
         Stream(model.fork(colour="blue"))
 
 
-def test_an_hour_of_speech_needs_no_more_memory(model: Model) -> None:
+def test_what_the_reader_keeps_of_long_speech_is_bounded(model: Model) -> None:
     stream = Stream(model.fork(search="rescore"))
     for _ in range(20):
         stream.feed(np.concatenate([low(0.4), quiet(0.1), high(0.4), quiet(0.1)] * 2))
