@@ -95,11 +95,15 @@ def whisper(model: str, answer: str) -> Callable[[Samples], Answer]:
 
 
 def moonshine(model: str, _: str) -> Callable[[Samples], Answer]:
-    """Moonshine tiny, as moonshine-voice runs it, with its own speech detector; model: a folder, or ""."""
+    """Moonshine tiny through moonshine-voice, on whole clips; model: a folder, or "" for the wheel's.
+
+    Its speech detector is off: it remembers the clip before, and hears a word ("You") where a clip begins.
+    """
     from moonshine_voice import ModelArch, get_model_path
     from moonshine_voice.transcriber import Transcriber
 
-    loaded = Transcriber(model or str(get_model_path("tiny-en")), ModelArch.TINY)
+    path = model or str(get_model_path("tiny-en"))
+    loaded = Transcriber(path, ModelArch.TINY, options={"vad_threshold": "0.0"})
 
     def hear(samples: Samples) -> Answer:
         lines = loaded.transcribe_without_streaming(_float(samples).tolist(), RATE).lines
