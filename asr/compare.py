@@ -10,6 +10,7 @@ from asr.judging import JudgeSpec, judge
 from asr.recipe import AsrRecipe, Directions, Part
 from asr.task import AsrTask, load_network
 from training.checkpoint import read
+from training.comparison import found, keep, missing
 from training.loop import fit
 from training.recipe import load
 from training.seeds import interval
@@ -42,17 +43,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> str:
     """Trains what is missing (runs resume), judges it, then writes table.json and gives the table."""
     comparison = load(Comparison, args.recipe, args.set)
-    for seed in comparison.seeds:  # seed by seed, so that an interrupted comparison is balanced
-        for directions in comparison.directions:
-            out = args.out / f"{directions}-{seed}"
-            if not args.judge_only and not (out / "test.json").exists():
-                shared = comparison.shared
-                recipe = replace(shared, directions=directions, loop=replace(shared.loop, seed=seed))
-                fit(AsrTask(recipe, args.data, args.cache), recipe.loop, out)
-            elif not args.judge_only or not (out / "best.pt").exists():
-                continue
-            figures = judged(out / "best.pt", comparison, args.data, args.cache)
-            (out / "test.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    if args.judge_only:
+        for out in sorted(each.parent for each in args.out.glob("*-[0-9]*/best.pt")):
+            keep(out, judged(out / "best.pt", comparison, args.data, args.cache))
+        return table(args.out, comparison)
+    shared, directions = comparison.shared, {str(one): one for one in comparison.directions}
+    for name, seed, out in missing(args.out, list(directions), comparison.seeds):
+        recipe = replace(shared, directions=directions[name], loop=replace(shared.loop, seed=seed))
+        fit(AsrTask(recipe, args.data, args.cache), recipe.loop, out)
+        keep(out, judged(out / "best.pt", comparison, args.data, args.cache))
     return table(args.out, comparison)
 
 
@@ -77,12 +76,12 @@ def table(out: Path, comparison: Comparison) -> str:
     """Markdown: mean error rate over seeds with its 95 % interval (Student's t over seeds), in percent."""
     lines = []
     everything: dict[str, dict[str, list[float]]] = {}
+    runs = found(out, comparison.directions)
     for part in comparison.test:
         rows: dict[str, list[float]] = defaultdict(list)
         worth: dict[str, list[dict[str, int]]] = defaultdict(list)
-        for directions in comparison.directions:
-            for path in sorted(out.glob(f"{directions}-[0-9]*/test.json")):
-                figures = json.loads(path.read_text(encoding="utf-8")).get(part, {"error": {}})
+        for directions, done in runs.items():
+            for figures in (run.get(part, {"error": {}}) for run in done):
                 for way, rate in figures["error"].items():
                     rows[f"{directions} | {way}"].append(rate)
                 for way, counts in figures.get("backwards", {}).items():

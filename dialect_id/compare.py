@@ -18,9 +18,10 @@ from dialect_id.recipe import DialectRecipe
 from dialect_id.student import load_network
 from dialect_id.task import DialectTask
 from training.checkpoint import averaged, read
+from training.comparison import found, keep, missing
 from training.loop import fit
 from training.multiplies import count_multiplies
-from training.recipe import RecipeError, load
+from training.recipe import load
 from training.seeds import interval
 from training.utterances import build_utterances
 
@@ -63,24 +64,16 @@ def run(args: argparse.Namespace) -> str:
         ManifestError, AudioError: as `fit` of a DialectTask.
     """
     comparison = load(Comparison, args.recipe, args.set)
-    if strange := sorted(set(args.only or ()) - comparison.networks.keys()):
-        known = ", ".join(comparison.networks) or "none"
-        raise RecipeError(f"{args.recipe} has no networks {', '.join(strange)}; it has {known}")
-    args.out.mkdir(parents=True, exist_ok=True)
-    for seed in comparison.seeds:  # seed by seed, so that an interrupted comparison is balanced
-        for name, network in comparison.networks.items():
-            out = args.out / f"{name}-{seed}"
-            if (args.only and name not in args.only) or (out / "test.json").exists():
-                continue
-            shared = comparison.shared
-            recipe = replace(shared, name=name, network=network, loop=replace(shared.loop, seed=seed))
-            task = DialectTask(recipe, args.data, args.cache)
-            fit(task, recipe.loop, out)
-            _test(out, task)
+    shared, networks = comparison.shared, comparison.networks
+    for name, seed, out in missing(args.out, list(networks), comparison.seeds, args.only):
+        recipe = replace(shared, name=name, network=networks[name], loop=replace(shared.loop, seed=seed))
+        task = DialectTask(recipe, args.data, args.cache)
+        fit(task, recipe.loop, out)
+        keep(out, _figures(out, task))
     return table(args.out, comparison)
 
 
-def _test(out: Path, task: DialectTask) -> None:
+def _figures(out: Path, task: DialectTask) -> dict[str, Any]:
     """Figures of the last epoch's weights on dev and test: to choose the best epoch is to choose by luck."""
     state = read(out / "last.pt")
     checkpoint = {
@@ -93,7 +86,7 @@ def _test(out: Path, task: DialectTask) -> None:
     test = test_store(task)
     if test is not None:
         figures["test"] = judge(network, test) | {"n": len(test.utterances)}
-    figures |= {
+    return figures | {
         "parameters": sum(p.numel() for p in network.parameters()),
         "multiplies_per_second": count_multiplies(network, FRAMES, task.spec.features.mels)
         * 1000
@@ -101,7 +94,6 @@ def _test(out: Path, task: DialectTask) -> None:
         "rtf": real_time_factor(network, task.spec),
         "minutes": round(state["spent_s"] / 60, 1),
     }
-    (out / "test.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
 def test_store(task: DialectTask) -> Store | None:
@@ -136,12 +128,8 @@ def table(out: Path, comparison: Comparison) -> str:
         "| test EER % | minutes |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    rows = {}
-    for name in comparison.networks:
-        done = [json.loads(path.read_text()) for path in sorted(out.glob(f"{name}-[0-9]*/test.json"))]
-        if not done:
-            continue
-        rows[name] = done
+    rows = found(out, comparison.networks)
+    for name, done in rows.items():
         first = done[0]
         lines.append(
             f"| {name} | {first['parameters'] / 1e6:.2f} M | {first['multiplies_per_second'] / 1e6:.0f} M "

@@ -15,6 +15,7 @@ from kws.network import NetworkSpec
 from kws.recipe import KwsRecipe
 from kws.task import KwsTask, load_network
 from training.checkpoint import averaged, read
+from training.comparison import found, keep, missing
 from training.loop import fit
 from training.recipe import load
 from training.seeds import interval
@@ -46,19 +47,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> str:
     """Trains what is missing (runs resume), then writes table.json and gives the table."""
     comparison = load(Comparison, args.recipe, args.set)
-    for seed in comparison.seeds:  # seed by seed, so that an interrupted comparison is balanced
-        for name, network in comparison.networks.items():
-            out = args.out / f"{name}-{seed}"
-            if (args.only and name not in args.only) or (out / "test.json").exists():
-                continue
-            shared = comparison.shared
-            recipe = replace(shared, name=name, network=network, loop=replace(shared.loop, seed=seed))
-            fit(KwsTask(recipe, args.data, args.cache), recipe.loop, out)
-            _test(out, args.data, args.cache)
+    shared, networks = comparison.shared, comparison.networks
+    for name, seed, out in missing(args.out, list(networks), comparison.seeds, args.only):
+        recipe = replace(shared, name=name, network=networks[name], loop=replace(shared.loop, seed=seed))
+        fit(KwsTask(recipe, args.data, args.cache), recipe.loop, out)
+        keep(out, _figures(out, args.data, args.cache))
     return table(args.out, comparison)
 
 
-def _test(out: Path, data: Path, cache: Path) -> None:
+def _figures(out: Path, data: Path, cache: Path) -> dict[str, object]:
     """Figures of the last epoch's weights on dev and test: to choose the best epoch is to choose by luck."""
     state = read(out / "last.pt")
     checkpoint = {"recipe": state["recipe"], "model": averaged(state)}
@@ -77,13 +74,12 @@ def _test(out: Path, data: Path, cache: Path) -> None:
             "per_class": {LABELS[c]: float(right[part.labels == c].mean()) for c in np.unique(part.labels)},
         }
     counts = count_multiplies(network.network, recipe.mix.frames)
-    figures |= {
+    return figures | {
         "parameters": sum(p.numel() for p in network.network.parameters()),
         "multiplies": counts.parametric,
         "multiplies_between_nodes": counts.between_nodes,
         "minutes": round(state["spent_s"] / 60, 1),
     }
-    (out / "test.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
 def table(out: Path, comparison: Comparison) -> str:
@@ -92,12 +88,8 @@ def table(out: Path, comparison: Comparison) -> str:
         "| network | parameters | multiplies | with N×N | seeds | dev % | test % | minutes |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    rows = {}
-    for name in comparison.networks:
-        done = [json.loads(path.read_text()) for path in sorted(out.glob(f"{name}-[0-9]*/test.json"))]
-        if not done:
-            continue
-        rows[name] = done
+    rows = found(out, comparison.networks)
+    for name, done in rows.items():
         first = done[0]
         total = first["multiplies"] + first["multiplies_between_nodes"]
         lines.append(
