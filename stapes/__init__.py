@@ -13,6 +13,7 @@ from stapes.events import (
     AudioLost,
     DialectGuessed,
     Event,
+    FeaturesHeard,
     KeywordSpotted,
     SpeechEnded,
     SpeechStarted,
@@ -22,7 +23,7 @@ from stapes.events import (
 )
 from stapes.model import Model, bundled_models
 from stapes.onnxfile import ModelFileError
-from stapes.scoring import judge, score
+from stapes.scoring import features, judge, score
 from stapes.sources import (
     ArraySource,
     FileSource,
@@ -43,6 +44,7 @@ __all__ = [
     "EndpointSpec",
     "Event",
     "FbankSpec",
+    "FeaturesHeard",
     "FileSource",
     "KeywordSpotted",
     "Lost",
@@ -65,6 +67,7 @@ __all__ = [
     "bundled_models",
     "events",
     "fbank",
+    "features",
     "judge",
     "load",
     "onnxfile",

@@ -6,6 +6,10 @@ samples give the same events from a file, a microphone or a socket.
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +38,12 @@ class _Event:
             "model": fields.pop("model"),
         }
         del fields["rate"]
-        return json.dumps(head | fields, ensure_ascii=False)
+        return json.dumps(head | fields, ensure_ascii=False, default=_listed)
+
+
+def _listed(value: Any) -> Any:
+    """An array as lists, rounded to four places in double precision: float32 has long decimals."""
+    return np.round(np.asarray(value, np.float64), 4).tolist()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +105,31 @@ class DialectGuessed(_Event):
     scores: dict[str, float]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FeaturesHeard(_Event):
+    """What an encoder made of the sound up to `at`: the steps since its last such event.
+
+    Of n steps, the i-th from 0 ends `(n - 1 - i) * period_ms` before `at`; of an encoder that compresses, on
+    average.
+    """
+
+    features: NDArray[np.float32]
+    """(steps, width), not to be written to; in JSON a list of lists, rounded to four places."""
+    period_ms: float
+    """From one step to the next."""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, FeaturesHeard):
+            return NotImplemented
+        return self._plain() == other._plain() and np.array_equal(self.features, other.features)
+
+    def __hash__(self) -> int:
+        return hash((*self._plain(), self.features.shape))
+
+    def _plain(self) -> tuple[int, str, int, float]:
+        return self.at, self.model, self.rate, self.period_ms
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioLost(_Event):
     """Audio that did not arrive, or was not finite: replaced by silence from `at` on."""
@@ -106,4 +140,13 @@ class AudioLost(_Event):
     """"not finite" or "overflow"."""
 
 
-Event = SpeechStarted | SpeechEnded | KeywordSpotted | TextChanged | TextFinished | DialectGuessed | AudioLost
+Event = (
+    SpeechStarted
+    | SpeechEnded
+    | KeywordSpotted
+    | TextChanged
+    | TextFinished
+    | DialectGuessed
+    | FeaturesHeard
+    | AudioLost
+)

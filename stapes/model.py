@@ -15,6 +15,7 @@ from stapes.reader import MemoryReader, SecondGraph
 from stapes.samples import Frames
 from stapes.sessions import open_session
 from stapes.spec import ModelSpec, Scores
+from stapes.tasks import inputs_of
 
 _BUNDLED = Path(__file__).parent / "models"
 _SUFFIX = ".onnx"
@@ -61,6 +62,7 @@ class Model:
         self._second = second
         self.reader = MemoryReader(second, len(spec.labels)) if second else None
         self._states = tuple(state.name for state in spec.states)
+        self._numbers = {n: np.full((1, 1), value, np.float32) for n, value in inputs_of(spec).items()}
         self._outputs = ["scores", *(f"{name}_next" for name in self._states), *["memory"] * bool(second)]
         # Two sets of states: each call reads one and writes the other.
         self._kept = [[np.zeros((1, *state.shape), np.float32) for state in spec.states] for _ in range(2)]
@@ -80,6 +82,7 @@ class Model:
             FileNotFoundError: no such file.
             ModelFileError: no such bundled model; a file that is cut, damaged, not stamped or newer than
                 this stapes; or a graph that is not what its metadata says.
+            SpecError: params that decide what the graph is given, unknown or out of range.
         """
         if threads < 1:
             raise ValueError(f"threads must be at least 1, got {threads}")
@@ -94,8 +97,11 @@ class Model:
         """The same model with states of its own, at their start.
 
         Args:
-            params: in place of those of the spec, such as `hotwords=["new york"]`; the task's decoder refuses
-                what it does not know.
+            params: in place of those of the spec, such as `hotwords=["new york"]` or `period_ms=60`; the
+                task's decoder refuses what it does not know.
+
+        Raises:
+            SpecError: params that decide what the graph is given, out of range.
         """
         spec = replace(self.spec, params={**self.spec.params, **params}) if params else self.spec
         return type(self)(self._session, spec, self.path, self._second)
@@ -139,7 +145,7 @@ class Model:
             raise ValueError(
                 f"{spec.name} wants (frames, {spec.features.mels}) float32, got {frames.shape} {frames.dtype}"
             )
-        feed = dict(zip(self._states, self._kept[self._now], strict=True))
+        feed = dict(zip(self._states, self._kept[self._now], strict=True)) | self._numbers
         try:
             scores, *rest = self._session.run(self._outputs, feed | {"frames": frames[None]})
         except Exception as error:  # onnxruntime's exceptions share no narrower base class
@@ -178,10 +184,10 @@ class Model:
             run=self._session.run_with_iobinding,
         )
         for now, call in enumerate(bound.calls):
-            arrays_in = [bound.frames, *self._kept[now]]
+            arrays_in = [bound.frames, *self._kept[now], *self._numbers.values()]
             arrays_out = [bound.scores, *self._kept[1 - now], *[bound.memory] * bool(self.reader)]
             # An OrtValue on the CPU does not copy: it stands for the array's own memory.
-            for name, array in zip(("frames", *self._states), arrays_in, strict=True):
+            for name, array in zip(("frames", *self._states, *self._numbers), arrays_in, strict=True):
                 call.bind_ortvalue_input(name, OrtValue.ortvalue_from_numpy(array))
             for name, array in zip(self._outputs, arrays_out, strict=True):
                 call.bind_ortvalue_output(name, OrtValue.ortvalue_from_numpy(array))
@@ -209,7 +215,8 @@ def _check(session: Any, spec: ModelSpec, path: Path, *, memory: bool) -> None:
     """The graph's inputs and outputs against what the metadata promises."""
     inputs = {node.name: node for node in session.get_inputs()}
     outputs = {node.name: node for node in session.get_outputs()}
-    wanted_in = {"frames", *(state.name for state in spec.states)}
+    numbers = inputs_of(spec)
+    wanted_in = {"frames", *(state.name for state in spec.states), *numbers}
     wanted_out = {"scores", *(f"{state.name}_next" for state in spec.states), *["memory"] * memory}
     if inputs.keys() != wanted_in:
         raise ModelFileError(
@@ -226,6 +233,7 @@ def _check(session: Any, spec: ModelSpec, path: Path, *, memory: bool) -> None:
         spec.window.hop if spec.streamed else spec.window.frames if spec.window.mode == "sliding" else None
     )
     shapes = {state.name: state.shape for state in spec.states} | {"frames": (frames, spec.features.mels)}
+    shapes |= dict.fromkeys(numbers, (1,))
     for name, shape in shapes.items():
         node = inputs[name]
         if node.type != "tensor(float)":

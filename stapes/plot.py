@@ -8,12 +8,21 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stapes.events import AudioLost, Event, SpeechEnded, SpeechStarted, TextChanged, TextFinished
+from stapes.events import (
+    AudioLost,
+    Event,
+    FeaturesHeard,
+    SpeechEnded,
+    SpeechStarted,
+    TextChanged,
+    TextFinished,
+)
 from stapes.fbank import fbank
 from stapes.model import Model
 from stapes.resample import resample
 from stapes.samples import Samples
 from stapes.spec import Scores
+from stapes.tasks import task_of
 
 COLUMNS: Final = 2000
 """The waveform is drawn as this many vertical strokes at most, whatever its length."""
@@ -51,7 +60,7 @@ class Track:
 
 
 def track(model: Model, samples: Samples, sample_rate: int) -> Track | None:
-    """What a model thinks over time, as a stream hears it; None for one that waits for whole segments.
+    """What a model thinks over time, as a stream hears it; None of whole segments, and of features.
 
     Where the model's decoder smooths the scores, so does this: an event then stands where its label's
     line crosses the threshold.
@@ -63,7 +72,7 @@ def track(model: Model, samples: Samples, sample_rate: int) -> Track | None:
     """
     spec = model.spec
     features, window = spec.features, spec.window
-    if window.mode == "segment":
+    if window.mode == "segment" or task_of(spec).features:
         return None
     clip = resample(np.nan_to_num(samples, posinf=0.0, neginf=0.0), sample_rate, features.sample_rate)
     tail = (window.frames // 2 + window.lookahead + window.hop) * features.hop_samples
@@ -213,8 +222,8 @@ def _events(
         elif isinstance(event, SpeechEnded):
             axis.axvspan(started or 0.0, event.seconds, color=_SPEECH, zorder=0)
             started = None
-        elif isinstance(event, TextChanged):
-            continue  # what it said is in the final text
+        elif isinstance(event, TextChanged | FeaturesHeard):
+            continue  # what it said is in the final text; features are no words
         else:
             at, words = event.seconds, _words(event)
             if isinstance(event, TextFinished):

@@ -1,14 +1,19 @@
-"""Whole clips: the scores of every window that fits into the clip with as little silence around as can be."""
+"""Whole clips: the scores of every window that fits into the clip with as little silence around as can be.
+
+Features, which are no decisions, are made of the clip as a stream hears it.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from stapes.fbank import fbank
+from stapes.fbank import fbank, frame_count
 from stapes.model import Model
 from stapes.resample import resample
 from stapes.samples import Frames, Samples, as_samples, refuse_loud
+from stapes.segments import samples_of
 from stapes.spec import ModelSpec, Scores
 from stapes.tasks import task_of
 
@@ -19,7 +24,7 @@ def score(model: Model, samples: Samples, sample_rate: int = 16_000) -> Scores:
     The clip is put into the middle of as much silence as makes it a whole number of hops, at least one
     window long. Only windows that lie inside are kept, so of a clip not longer than a window there is one
     decision, with all of it in view. A "segment" model is given all frames, in parts of at most its window;
-    one with states hears them hop by hop, the last hop filled up with silence.
+    one with states hears them hop by hop, the last hop filled up with silence. Of an encoder see `features`.
 
     Args:
         model: of any mode; afterwards its state is back at zero.
@@ -27,7 +32,7 @@ def score(model: Model, samples: Samples, sample_rate: int = 16_000) -> Scores:
         sample_rate: of them; resampled where the model wants another.
 
     Returns:
-        (steps, labels), at least one step.
+        (steps, labels), at least one step, but of an encoder.
 
     Raises:
         TypeError: samples that are not floating point.
@@ -47,6 +52,30 @@ def judge(model: Model, samples: Samples, sample_rate: int = 16_000) -> dict[str
     return result
 
 
+def features(model: Model, samples: Samples, sample_rate: int = 16_000) -> NDArray[np.float32]:
+    """What an encoder makes of a whole clip.
+
+    One that streams gives what a `Stream` tells of the same samples, to the bit: all steps that end within
+    the clip, the last ones heard with silence after them. Any other is given all frames, also where nobody
+    speaks, in parts of at most its window.
+
+    Args:
+        model: of the task "encoder"; afterwards its state is back at zero.
+        samples: (samples,) float32 in [-1, 1], any length.
+        sample_rate: of them; resampled where the model wants another.
+
+    Returns:
+        (steps, width) float32; no step of a clip that is shorter than one.
+
+    Raises:
+        TypeError: samples that are not floating point.
+        ValueError: a model of another task; else as `score`.
+    """
+    if not task_of(model.spec).features:
+        raise ValueError(f"{model.spec.name} gives no features, its task is {model.spec.task!r}")
+    return score(model, samples, sample_rate)
+
+
 def _score(model: Model, samples: Samples, sample_rate: int) -> Scores:
     clip = as_samples(samples)
     fine = np.isfinite(clip)
@@ -56,8 +85,10 @@ def _score(model: Model, samples: Samples, sample_rate: int) -> Scores:
     rate = model.spec.features.sample_rate
     if sample_rate != rate:
         clip = resample(clip, sample_rate, rate)
-    frames = fbank(_centred(clip, model.spec), model.spec.features)
     model.reset()
+    if task_of(model.spec).features:
+        return _encode(model, clip)
+    frames = fbank(_centred(clip, model.spec), model.spec.features)
     return _run(model.spec)(model, frames)
 
 
@@ -78,6 +109,23 @@ def _centred(clip: Samples, spec: ModelSpec) -> Samples:
     padded = np.zeros(before * hop + size + after * hop, np.float32)
     padded[start : start + clip.size] = clip
     return padded
+
+
+def _encode(model: Model, clip: Samples) -> Scores:
+    """Features from the first frame on; of a model with states by the calls of `stapes.lanes.WindowLane`."""
+    features, hop = model.spec.features, model.spec.window.hop
+    count = frame_count(clip.size, features)
+    if not count:
+        return np.zeros((0, len(model.spec.labels)), np.float32)
+    if not model.spec.streamed:
+        return _segment(model, fbank(clip, features))
+    calls = -(-count // hop)
+    padded = np.zeros(samples_of(calls * hop, features), np.float32)
+    heard = clip[: padded.size]
+    padded[: heard.size] = heard
+    frames = fbank(padded, features)
+    scores = np.concatenate([model(frames[at : at + hop]) for at in range(0, len(frames), hop)])
+    return scores[: count * len(scores) // len(frames)]
 
 
 def _sliding(model: Model, frames: Frames) -> Scores:

@@ -82,6 +82,8 @@ class SegmentLane:
         self._most = model.spec.window.frames
         self._pad = endpoint.pad_ms * features.sample_rate // 1000
         self._endpoint = endpoint
+        self._exact = task_of(model.spec).features
+        """Whether steps lie where their frames are, those of the pause after the speech with them."""
         self.reset()
 
     def reset(self) -> None:
@@ -153,6 +155,7 @@ class SegmentLane:
             return []
         self.model.reset()
         scores = self.model(self._recent.between(self._from, end))
+        at = samples_of(end, self._features) if self._exact else at
         self._from = self._given = end
         events = self._decoder.push(scores, at) + self._decoder.flush(at)
         return [(settled, self._order, event) for event in events]

@@ -9,6 +9,7 @@ from stapes.cli.output import Commands, print_json
 from stapes.model import Model
 from stapes.onnxfile import second_graph
 from stapes.spec import ModelSpec
+from stapes.tasks import TASKS
 
 _SHOWN = 50
 """Labels that people are shown; a recogniser has hundreds."""
@@ -49,8 +50,11 @@ def _show(spec: ModelSpec, facts: dict[str, Any], second: int) -> None:
         f"window     {window.frames} frames ({window.frames * features.hop_ms / 1000:g} s), a score every "
         f"{window.hop * features.hop_ms:g} ms, {window.lookahead * features.hop_ms:g} ms ahead, {window.mode}"
     )
-    labels = [*spec.labels[:_SHOWN], *["…"] * (len(spec.labels) > _SHOWN)]
-    print(f"labels     {len(spec.labels)}: {' '.join(labels)}")
+    if spec.task in TASKS and TASKS[spec.task].features:
+        print(f"gives      {len(spec.labels)} features a step")
+    else:
+        labels = [*spec.labels[:_SHOWN], *["…"] * (len(spec.labels) > _SHOWN)]
+        print(f"labels     {len(spec.labels)}: {' '.join(labels)}")
     if second:
         print(f"graphs     two: the second graph, which writes text, takes {second / 1e3:.0f} kB of the file")
     for state in spec.states:

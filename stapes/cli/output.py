@@ -36,7 +36,7 @@ def event_text(event: Event) -> str:
     return f"{clock}  {name:<14} {'  '.join(words)}{f'  [{model}]' if model else ''}".rstrip()
 
 
-def _field(key: str, value: object) -> str:
+def _field(key: str, value: object) -> str:  # noqa: PLR0911 - one return a kind of value
     if key in ("label", "text"):
         return f"{value}"
     if key == "scores" and isinstance(value, dict):
@@ -46,9 +46,18 @@ def _field(key: str, value: object) -> str:
         return "".join(f"| {text} {score:.2f} " for text, score in value[1:3]).rstrip()
     if key == "words":
         return ""
+    if key == "features" and isinstance(value, list):
+        return shape(value)
+    if key == "period_ms":
+        return f"every {value:g} ms"
     if isinstance(value, float):
         return f"{value:.2f}"
     return f"{key}={value}" if key != "reason" else f"({value})"
+
+
+def shape(features: list[list[float]]) -> str:
+    """16 × 192: steps and width."""
+    return f"{len(features)} × {len(features[0]) if features else 0}"
 
 
 def add_listening(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stapes.cli.output import Commands, complain, print_json
+from stapes.cli.output import Commands, complain, print_json, shape
 from stapes.model import Model
 from stapes.scoring import judge
 from stapes.sources import read
@@ -43,6 +43,11 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     model = Model.load(args.model)
     task = task_of(model.spec)
     task.decoder(model.spec, model.reader)  # wrong params are told once, not for each clip
+    if args.manifest and not task.truth:
+        raise ValueError(
+            f"{model.spec.name} gives features, which are neither right nor wrong: a manifest has nothing to "
+            "measure them by; name FILEs"
+        )
     clips = list(_manifest(args.manifest, task)) if args.manifest else [_Clip(Path(f)) for f in args.files]
     results: list[dict[str, Any]] = []
     truths: list[str] = []
@@ -98,6 +103,8 @@ def _print_clip(clip: _Clip, result: dict[str, Any], *, as_json: bool) -> None:
         print_json({"file": str(clip.file)} | result | truth)
         return
     said = str(result.get("label", result.get("text", "")))
+    if "features" in result:
+        said = f"{shape(result['features'])}, every {result['period_ms']:g} ms"
     sure = result.get("scores", {}).get(said)
     words = [
         said,

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 from stapes.events import Event
 from stapes.spec import ModelSpec, Scores, SpecError
-from stapes.tasks import asr, dialect_id, kws
+from stapes.tasks import asr, dialect_id, encoder, kws
 from stapes.tasks.reading import Reader
 
 
@@ -35,7 +35,7 @@ class Task:
     """What the rest of the package has to know of a task."""
 
     truth: tuple[str, ...]
-    """Keys of the right answer in a manifest line: the first that is there counts."""
+    """Keys of the right answer in a manifest line: the first that is there counts. Empty: no answer is."""
     decoder: Callable[[ModelSpec, Reader | None], Decoder]
     """A fresh decoder; the reader is that of a model with a second graph. Raises SpecError for params that
     are missing, unknown or out of range."""
@@ -46,6 +46,11 @@ class Task:
     carries: bool = False
     """Of models that hear only speech, by hops: whether a stretch of speech goes on where the last one ended.
     If not, each is an utterance of its own: it begins with states of zero, and ends with `flush`."""
+    features: bool = False
+    """Whether scores are features: any numbers, of which every step counts and lies where its frames are."""
+    inputs: Callable[[ModelSpec], Mapping[str, float]] = lambda _: {}
+    """Numbers that the graph takes at each call, (batch, 1) each, beside frames and states. Raises SpecError
+    as `decoder` does."""
 
     def answer(self, line: Mapping[str, Any]) -> str | None:
         """The right answer in a manifest line; None where there is none, or it is no string."""
@@ -61,6 +66,14 @@ TASKS: Final[dict[str, Task]] = {
         clip=dialect_id.clip,
         metrics=dialect_id.metrics,
         carries=True,
+    ),
+    "encoder": Task(
+        truth=(),
+        decoder=encoder.FeatureDecoder,
+        clip=encoder.clip,
+        metrics=encoder.metrics,
+        features=True,
+        inputs=encoder.inputs,
     ),
     "kws": Task(truth=("label",), decoder=kws.KeywordDecoder, clip=kws.clip, metrics=kws.metrics),
 }
@@ -78,3 +91,12 @@ def task_of(spec: ModelSpec) -> Task:
             f"{spec.name}: unknown task {spec.task!r}; this stapes knows {', '.join(sorted(TASKS))}"
         )
     return TASKS[spec.task]
+
+
+def inputs_of(spec: ModelSpec) -> dict[str, float]:
+    """Numbers that a model's graph takes at each call, by name; none of a task that is not known.
+
+    Raises:
+        SpecError: params that are unknown or out of range.
+    """
+    return dict(TASKS[spec.task].inputs(spec)) if spec.task in TASKS else {}

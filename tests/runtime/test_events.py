@@ -4,6 +4,7 @@ import json
 from dataclasses import FrozenInstanceError
 from typing import get_args
 
+import numpy as np
 import pytest
 
 import stapes
@@ -12,6 +13,7 @@ from stapes.events import (
     AudioLost,
     DialectGuessed,
     Event,
+    FeaturesHeard,
     KeywordSpotted,
     SpeechEnded,
     SpeechStarted,
@@ -51,6 +53,13 @@ CASES: list[tuple[Event, str]] = [
         '"scores": {"fr": 0.75, "de": 0.25}}',
     ),
     (
+        FeaturesHeard(
+            at=560, model="encoder", features=np.float32([[0.1, -2.00005], [1, 3e-5]]), period_ms=20.0
+        ),
+        '{"event": "FeaturesHeard", "at": 560, "seconds": 0.035, "model": "encoder", '
+        '"features": [[0.1, -2.0001], [1.0, 0.0]], "period_ms": 20.0}',
+    ),
+    (
         AudioLost(at=5, samples=3, reason="overflow"),
         '{"event": "AudioLost", "at": 5, "seconds": 0.0003, "model": "", "samples": 3, "reason": "overflow"}',
     ),
@@ -80,6 +89,17 @@ def test_events_are_frozen_and_compare_by_value() -> None:
     with pytest.raises(FrozenInstanceError):
         event.at = 4  # type: ignore[misc]
     assert event == SpeechStarted(at=3) != SpeechEnded(at=3)  # type: ignore[comparison-overlap]
+
+
+def test_features_compare_by_value() -> None:
+    def heard(last: float = 4, at: int = 3, period_ms: float = 20.0) -> FeaturesHeard:
+        return FeaturesHeard(at=at, features=np.float32([[1, 2], [3, last]]), period_ms=period_ms)
+
+    assert heard() == heard()
+    assert hash(heard(0.0)) == hash(heard(-0.0))
+    assert heard(0.0) == heard(-0.0)
+    for other in (heard(last=5), heard(at=4), heard(period_ms=40.0), SpeechStarted(at=3)):
+        assert heard() != other
 
 
 def test_all_is_sorted_and_honest() -> None:

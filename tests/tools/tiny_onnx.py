@@ -123,14 +123,16 @@ def spec(
 ) -> ModelSpec:
     """The spec of a tiny model: is what is heard quiet, low, high, or something else?"""
     states = (StateSpec("mean", (1, mels)),) if streamed or mode == "stateful" else ()
+    shape = WindowSpec(**{"frames": 30, "hop": 10} | window, mode=mode)
+    params = {"kws": PARAMS, "encoder": {"step_frames": shape.hop}}
     return ModelSpec(
         name=name or f"tiny-{'streamed-' * streamed}{mode}",
         task=task,
         features=FbankSpec(sample_rate=rate, mels=mels, high_hz=rate / 2),
-        window=WindowSpec(**{"frames": 30, "hop": 10} | window, mode=mode),
+        window=shape,
         labels=LABELS,
         states=states,
-        params=PARAMS if task == "kws" else {},
+        params=params.get(task, {}),
         provenance={"data": "none: weights by hand"},
     )
 
