@@ -60,6 +60,20 @@ def test_two_stages(front: str, speech: Path, tmp_path: Path, monkeypatch: pytes
     assert states[-1].shape[:2] == batch.targets.shape[:2]
 
 
+@pytest.mark.parametrize("rate_ms", [20, 40])
+def test_a_student_in_chunks_leaves_out_half_a_frame(
+    rate_ms: int, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task_module, "load_teacher", teacher)
+    recipe = _recipe(
+        student={"chunk": 4, "history": 8},
+        teaching={"rate_ms": rate_ms},
+        speech={"crop_s": 0.61},  # 59 frames of 10 ms
+    )
+    metrics = fit(DistillTask(recipe, speech, speech / "cache"), recipe.loop, tmp_path / "run")
+    assert metrics["history"][2]["dev"]["cosine"] > metrics["history"][0]["dev"]["cosine"]
+
+
 def test_compression_learns_its_rate(speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(task_module, "load_teacher", teacher)
     recipe = _recipe(student={"compress": True}, teaching={"guidance": 1.0, "front_steps": 0})
