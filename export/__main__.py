@@ -19,9 +19,10 @@ def main(argv: list[str] | None = None) -> int:
         "--int8", action="store_true", help="quantise; nothing is written if accuracy suffers"
     )
     parser.add_argument("--data", type=Path, help="folder of recordings for checks and calibration")
+    parser.add_argument("--teacher", default="", help="a student's: int8 is judged by what it taught")
     args = parser.parse_args(argv)
     try:
-        report = export(args.checkpoint, args.out, args.data, args.int8, say=print)
+        report = export(args.checkpoint, args.out, args.data, args.int8, print, teacher=args.teacher)
     except (ExportError, OSError, ValueError) as error:
         print(f"python -m export: {error}", file=sys.stderr)
         print(f"python -m export: nothing was written to {args.out}", file=sys.stderr)

@@ -11,8 +11,13 @@ from torch import nn
 from export.errors import ExportError
 from training.exportable import Exportable, ExportableOf
 
-TASKS = ("kws", "asr", "dialect_id")
-"""Packages with a module `exporting`. A checkpoint's task is looked up here, never imported as it comes."""
+TASKS = {
+    "kws": "kws.exporting",
+    "asr": "asr.exporting",
+    "dialect_id": "dialect_id.exporting",
+    "distill": "asr.distill.exporting",
+}
+"""Where each task's exporter is. A checkpoint's task is looked up here, never imported as it comes."""
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -36,24 +41,31 @@ def read(path: Path) -> dict[str, Any]:
     return cast("dict[str, Any]", checkpoint)
 
 
-def exportable(checkpoint: dict[str, Any], data: Path | None) -> Exportable:
+def exportable(checkpoint: dict[str, Any], data: Path | None, teacher: str = "") -> Exportable:
     """The model of a checkpoint, built by its task.
+
+    Args:
+        checkpoint: as `read` gives it.
+        data: folder of recordings, None for the task's usual place.
+        teacher: where its weights are, for a task that judges students by their teacher.
 
     Raises:
         ExportError: an unknown task, a task that has no exporter, weights that do not fit or are not finite.
     """
     task = checkpoint["task"]
-    if task not in TASKS:
+    if not isinstance(task, str) or task not in TASKS:
         raise ExportError(f"the checkpoint's task is {task!r}, known are {', '.join(TASKS)}")
-    name = f"{task}.exporting"
+    if teacher and task != "distill":
+        raise ExportError(f"a teacher judges students, not a model of the task {task!r}")
+    name, taught = TASKS[task], {"teacher": teacher} if teacher else {}
     try:
         build = cast("ExportableOf", importlib.import_module(name).exportable)
     except ModuleNotFoundError as error:
-        if error.name not in (task, name):  # the exporter is there and misses something of its own
+        if not f"{name}.".startswith(f"{error.name}."):  # the exporter is there and misses something else
             raise
         raise ExportError(f"task {task!r} has no exporter: there is no module {name}") from error
     try:
-        found = build(checkpoint, data)
+        found = build(checkpoint, data, **taught)
     except (RuntimeError, KeyError, TypeError, ValueError) as error:
         raise ExportError(f"the checkpoint does not fit task {task!r}: {error}") from error
     found.module.eval()

@@ -17,11 +17,12 @@ from stapes.fbank import FbankStream
 from stapes.model import Model
 from stapes.samples import Frames, Samples
 from stapes.spec import ModelSpec
+from stapes.tasks import inputs_of, task_of
 from training.exportable import Runner
 
 TOLERANCE = 1e-4
-"""Largest difference between two posteriors. States may differ by as much times their largest value, if that
-is above one."""
+"""Largest difference between two posteriors. States and features may differ by as much times their largest
+value, if that is above one."""
 CASES = 8
 """Random batches and lengths, the shortest ones among them."""
 
@@ -63,6 +64,7 @@ def random_parity(
     Raises:
         ParityError: a difference above TOLERANCE, or posteriors that are not in 0 to 1.
     """
+    posteriors = not task_of(spec).features
     generator = np.random.default_rng(seed)
     runner = session(path)
     names = output_names(spec, memory)
@@ -73,16 +75,16 @@ def random_parity(
         frames = _random_length(spec, fixed, case, generator)
         first, second = (_random_frames(batch, frames, spec, generator) for _ in range(2))
         states = [np.zeros((batch, *state.shape), np.float32) for state in spec.states]
+        numbers = [generator.random((batch, 1), np.float32) for _ in inputs_of(spec)]
         where = f"batch {batch}, {frames} frames"
         for turn, features in (("first", first), ("next", second)):
-            wanted = run_module(module, features, states)
-            whole = max(
-                whole,
-                _compare(wanted, _run(runner, spec, names, [features, *states]), f"{where}, {turn} call"),
-            )
+            wanted = run_module(module, features, [*states, *numbers])
+            got = _run(runner, spec, names, [features, *states, *numbers])
+            whole = max(whole, _compare(wanted, got, f"{where}, {turn} call", posteriors=posteriors))
             if spec.streamed:
-                hops = _run_by_hops(runner, spec, names, [features, *states])
-                chunked = max(chunked, _compare(wanted, hops, f"{where}, {turn} call, hop by hop"))
+                hops = _run_by_hops(runner, spec, names, [features, *states], numbers)
+                place = f"{where}, {turn} call, hop by hop"
+                chunked = max(chunked, _compare(wanted, hops, place, posteriors=posteriors))
             states = wanted[1 : 1 + len(states)]
     return RandomParity(whole, chunked)
 
@@ -95,6 +97,7 @@ def real_parity(module: nn.Module, model: Model, clips: Iterable[Samples]) -> Re
         ParityError: a difference above TOLERANCE.
     """
     spec, worst, count, steps = model.spec, 0.0, 0, 0
+    numbers = [np.full((1, 1), value, np.float32) for value in inputs_of(spec).values()]
     for samples in clips:
         features = FbankStream(spec.features).accept(samples)
         states = [np.zeros((1, *state.shape), np.float32) for state in spec.states]
@@ -102,13 +105,15 @@ def real_parity(module: nn.Module, model: Model, clips: Iterable[Samples]) -> Re
         got, wanted = [], []
         for piece in pieces(features, spec):
             got.append(model(piece))
-            outputs = run_module(module, piece[None], states)
+            outputs = run_module(module, piece[None], [*states, *numbers])
             wanted.append(outputs[0][0])
             if spec.streamed:
                 states = outputs[1 : 1 + len(states)]
         if got:
             count, steps = count + 1, steps + len(got)
-            worst = max(worst, _difference(np.concatenate(wanted), np.concatenate(got), f"clip {count}"))
+            told = np.concatenate(wanted)
+            scale = _size(told) if task_of(spec).features else 1.0
+            worst = max(worst, _difference(told, np.concatenate(got), f"clip {count}", scale))
     if not count:
         raise ExportError("no clip is long enough for one decision: parity on real audio was not checked")
     model.reset()
@@ -139,7 +144,7 @@ def runner(model: Model) -> Runner:
 
 
 def run_module(module: nn.Module, features: Array, states: list[Array]) -> list[Array]:
-    """Scores and next states of the torch module in float32, from arrays to arrays."""
+    """Scores and next states of the torch module in float32, from arrays to arrays; numbers follow states."""
     with torch.inference_mode():
         outputs = module.eval()(torch.from_numpy(features), *(torch.from_numpy(state) for state in states))
     tensors = cast("tuple[Tensor, ...]", (outputs,) if isinstance(outputs, Tensor) else outputs)
@@ -172,27 +177,38 @@ def _run(
 
 
 def _run_by_hops(
-    runner: onnxruntime.InferenceSession, spec: ModelSpec, names: list[str], inputs: list[Array]
+    runner: onnxruntime.InferenceSession,
+    spec: ModelSpec,
+    names: list[str],
+    inputs: list[Array],
+    numbers: list[Array],
 ) -> list[Array]:
     features, *states = inputs
     hop, count, calls = spec.window.hop, 1 + len(states), []
     for at in range(0, features.shape[1], hop):
-        calls.append(_run(runner, spec, names, [np.ascontiguousarray(features[:, at : at + hop]), *states]))
+        piece = np.ascontiguousarray(features[:, at : at + hop])
+        calls.append(_run(runner, spec, names, [piece, *states, *numbers]))
         states = calls[-1][1:count]
     scores = np.concatenate([outputs[0] for outputs in calls], axis=1)
     memory = [np.concatenate([outputs[-1] for outputs in calls], axis=1)] if names[-1] == "memory" else []
     return [scores, *states, *memory]
 
 
-def _compare(wanted: list[Array], got: list[Array], where: str) -> float:
-    """Checks posteriors and states; gives the largest difference of posteriors."""
+def _compare(wanted: list[Array], got: list[Array], where: str, *, posteriors: bool) -> float:
+    """Checks scores, which are posteriors or features, and states; gives the largest difference of scores."""
     if len(wanted) != len(got):
         raise ParityError(f"{where}: the module gives {len(wanted)} outputs, the graph {len(got)}")
     for state, other in zip(wanted[1:], got[1:], strict=True):
-        _difference(state, other, f"{where}, states", scale=max(1.0, float(np.abs(state).max(initial=0.0))))
-    if got[0].min() < -TOLERANCE or got[0].max() > 1 + TOLERANCE:
+        _difference(state, other, f"{where}, states", _size(state))
+    if posteriors and (got[0].min() < -TOLERANCE or got[0].max() > 1 + TOLERANCE):
         raise ParityError(f"{where}: scores from {got[0].min():.3g} to {got[0].max():.3g} are no posteriors")
-    return _difference(wanted[0], got[0], f"{where}, scores")
+    scale = 1.0 if posteriors else _size(wanted[0])
+    return _difference(wanted[0], got[0], f"{where}, scores", scale)
+
+
+def _size(values: Array) -> float:
+    """The largest of the values, at least one."""
+    return max(1.0, float(np.abs(values).max(initial=0.0)))
 
 
 def _difference(wanted: Array, got: Array, where: str, scale: float = 1.0) -> float:

@@ -1,7 +1,7 @@
 """The steps from a checkpoint to a model file, in order. A file appears only if all of them passed."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,13 @@ class Report:
 
 
 def export(
-    source: Path, target: Path, data: Path | None = None, int8: bool = False, say: Say = lambda _: None
+    source: Path,
+    target: Path,
+    data: Path | None = None,
+    int8: bool = False,
+    say: Say = lambda _: None,
+    *,
+    teacher: str = "",
 ) -> Report:
     """Turns a checkpoint into a checked and stamped model file.
 
@@ -61,6 +67,7 @@ def export(
         data: folder of recordings, None for the task's usual place.
         int8: quantise, if the dev accuracy allows it.
         say: is told of each step.
+        teacher: where a student's teacher's weights are, to judge int8 by it.
 
     Raises:
         ExportError: the checkpoint, its graph, or the int8 accuracy is not good enough; the message says why.
@@ -69,7 +76,7 @@ def export(
     if target.suffix != ".onnx":
         raise ExportError(f"the model file must end in .onnx, got {target.name!r}")
     checkpoint = checkpoints.read(source)
-    found = checkpoints.exportable(checkpoint, data)
+    found = checkpoints.exportable(checkpoint, data, teacher)
     clips = list(found.clips())
     if not clips:
         raise ExportError("no real audio to check parity on: give the data folder with --data")
@@ -89,7 +96,7 @@ def export(
         onnxfile.stamp(_joined(plain, folder / "second.onnx", two), stamped, spec)
         model = Model.load(stamped)
         random = random_parity(module, spec, stamped, memory=two)
-        real = real_parity(module, model, clips)
+        real = _worst(real_parity(module, each, clips) for each in (model, *_variants(found, model)))
         say(f"parity on random features: {random.whole:.1e} whole, {random.chunked:.1e} hop by hop")
         say(f"parity on {real.clips} recordings, {real.steps} steps, through stapes: {real.scores:.1e}")
         figures: dict[str, Any] = {"opset": OPSET, "parity": {"random": asdict(random), "real": asdict(real)}}
@@ -100,8 +107,8 @@ def export(
         if int8:
             quantised, plain, model = _quantise(found, plain, model, clips, folder)
             whole, small = 100 * quantised.accuracy_float, 100 * quantised.accuracy
-            say(f"dev accuracy {whole:.2f} % float, {small:.2f} % int8")
-            say(f"int8 posteriors differ by {quantised.difference:.1e} on average")
+            say(f"dev {found.measure} {whole:.2f} % float, {small:.2f} % int8")
+            say(f"int8 scores differ by {quantised.difference:.1e} on average")
             figures["int8"] = asdict(quantised)
         joined = _joined(plain, folder / f"second{'_int8' * int8}.onnx", two)
         onnxfile.stamp(joined, draft, with_provenance(spec, checkpoint, figures))
@@ -120,6 +127,16 @@ def _second(found: Exportable, folder: Path) -> float | None:
     simplify(graph)
     ir.save(graph, path)
     return second_parity(found.second, shape, labels, path)
+
+
+def _variants(found: Exportable, model: Model) -> Iterator[Model]:
+    """The model with other params."""
+    for params in found.variants:
+        yield model.fork(**params)
+
+
+def _worst(checked: Iterable[RealParity]) -> RealParity:
+    return max(checked, key=lambda each: each.scores)
 
 
 def _joined(first: Path, second: Path, two: bool) -> Path:
@@ -160,8 +177,9 @@ def _quantise(
     onnxfile.stamp(joined, stamped, found.spec)
     small = Model.load(stamped)
     before, after = (_accuracy(found, each) for each in (model, small))
-    drop = refuse_drop(before, after)
-    return Quantised(before, after, drop, mean_difference(model, small, clips), calls), target, small
+    drop = refuse_drop(before, after, found.largest_drop, found.measure)
+    difference = mean_difference(model, small, clips)
+    return Quantised(before, after, drop, difference, calls, found.measure), target, small
 
 
 def check_final(final: Model, checked: Model, clips: list[Samples]) -> None:

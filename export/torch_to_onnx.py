@@ -14,6 +14,7 @@ from torch.export import Dim
 
 from export.errors import ExportError
 from stapes.spec import ModelSpec
+from stapes.tasks import inputs_of
 
 OPSET = 20
 """Fixed, so that a file made tomorrow runs where one made today does: onnxruntime 1.17 or later."""
@@ -23,8 +24,8 @@ _NOISE = (r".*treespec, LeafSpec.*is deprecated", r".*The axis name: .* will not
 
 
 def input_names(spec: ModelSpec) -> list[str]:
-    """`frames`, then the states."""
-    return ["frames", *(state.name for state in spec.states)]
+    """`frames`, then the states, then the numbers that the task gives."""
+    return ["frames", *(state.name for state in spec.states), *inputs_of(spec)]
 
 
 def output_names(spec: ModelSpec, memory: bool = False) -> list[str]:
@@ -37,6 +38,11 @@ def start(spec: ModelSpec, batch: int) -> list[Tensor]:
     return [torch.zeros(batch, *state.shape) for state in spec.states]
 
 
+def numbers(spec: ModelSpec, batch: int) -> list[Tensor]:
+    """The numbers that the task gives, (batch, 1) each."""
+    return [torch.full((batch, 1), value) for value in inputs_of(spec).values()]
+
+
 def to_onnx(module: nn.Module, spec: ModelSpec, one_hop: bool = False, memory: bool = False) -> ir.Model:
     """Exports a module with dynamic batch and time; see `Exportable` for `one_hop` and `memory`.
 
@@ -47,11 +53,11 @@ def to_onnx(module: nn.Module, spec: ModelSpec, one_hop: bool = False, memory: b
         ExportError: the exporter fails, or the graph's inputs and outputs are not those of the spec.
     """
     frames = spec.window.hop if one_hop else _example_frames(spec)
-    example = (torch.randn(2, frames, spec.features.mels), *start(spec, 2))
+    example = (torch.randn(2, frames, spec.features.mels), *start(spec, 2), *numbers(spec, 2))
     time: Any = Dim.AUTO if spec.window.mode == "sliding" else Dim.DYNAMIC
     if spec.streamed:
         time = Dim.STATIC if one_hop else spec.window.hop * Dim("hops")
-    states = tuple({0: Dim.DYNAMIC} for _ in spec.states)
+    states = tuple({0: Dim.DYNAMIC} for _ in input_names(spec)[1:])
     parameters = inspect.signature(module.forward).parameters.values()
     # torch.export wants those of *states in a tuple of their own.
     variadic = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
@@ -108,6 +114,7 @@ def _name_axes(model: ir.Model, spec: ModelSpec, one_hop: bool, memory: bool) ->
     wanted["scores"] = ("batch", "steps", len(spec.labels))
     for state in spec.states:
         wanted[state.name] = wanted[f"{state.name}_next"] = ("batch", *state.shape)
+    wanted |= dict.fromkeys(inputs_of(spec), ("batch", 1))
     if memory and graph.outputs:
         shape = graph.outputs[-1].shape
         wanted["memory"] = ("batch", "steps", shape[-1] if shape and isinstance(shape[-1], int) else "width")

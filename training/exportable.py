@@ -1,6 +1,6 @@
 """What a task gives to `export`: a module, its spec, and real data to judge both on."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -21,8 +21,9 @@ class Exportable:
     """A trained model, ready to become a file."""
 
     module: nn.Module
-    """forward(frames, *states) -> (scores, *next_states): (batch, frames, mels) and (batch, *shape) each, to
-    (batch, steps, labels) posteriors and the next states. Feature normalisation is inside."""
+    """forward(frames, *states, *numbers) -> (scores, *next_states): (batch, frames, mels), (batch, *shape) of
+    each state and (batch, 1) of each number that the task gives the graph (`stapes.tasks.inputs_of`), to
+    (batch, steps, labels) posteriors, or features, and the next states. Feature normalisation is inside."""
     spec: ModelSpec
     calibration: Callable[[], Iterable[Frames]]
     """Log-mel features of real recordings, (frames, mels) each: ranges for int8 come from these."""
@@ -41,6 +42,12 @@ class Exportable:
     second one always has the latter."""
     judge: Callable[[Model], float] | None = None
     """The same of a loaded file, where scores do not tell all: 1 - WER of the texts, say."""
+    measure: str = "accuracy"
+    """What `accuracy` or `judge` is called, for messages and figures."""
+    largest_drop: float = 0.3
+    """Points, in hundredths of it, that int8 must cost less than."""
+    variants: tuple[Mapping[str, Any], ...] = ()
+    """Params that the model can be forked with, at each of which parity on real audio is checked too."""
 
 
 class ExportableOf(Protocol):

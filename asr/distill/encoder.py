@@ -58,7 +58,8 @@ class Encoder(nn.Module):
         Args:
             inputs: (batch, samples) in [-1, 1], or (batch, frames, mels) log-mel at 10 ms.
             lengths: (batch,) samples or frames of each; None: all of them.
-            rate: λ, a scalar, of an encoder that compresses: 0 keeps 20 ms, 1 is about 90 ms; None: 0.
+            rate: λ, a scalar or (batch, 1), of an encoder that compresses: 0 keeps 20 ms, 1 is about 90 ms;
+                None: 0.
             layers: False runs the front end alone, and gives no states.
         """
         front, counts = self.hear(inputs, lengths)
