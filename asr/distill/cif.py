@@ -52,8 +52,9 @@ def period_of(rate: float) -> float:
 def integrate(alpha: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The matrix that compresses frames.
 
-    Without a loop: frame t covers the part from S(t−1) to S(t) of the integral S, unit n the part from n to
-    n + 1, and the weight is how far these overlap. What is left at the end makes a unit if it is at least
+    Without a loop: after frame t the integral S(t) has filled unit n, the part from n to n + 1, up to S(t) − n,
+    and the weight of a frame is by how much it fills the unit. The integral is kept in double precision, its
+    whole and its broken part apart: in a long recording the latter would be lost in float32. What is left at the end makes a unit if it is at least
     half of one, as does a recording shorter than that; each unit's weights add up to 1.
 
     Args:
@@ -65,15 +66,17 @@ def integrate(alpha: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Ten
     """
     if lengths is not None:
         alpha = alpha * (torch.arange(alpha.shape[1], device=alpha.device) < lengths[:, None])
-    total = alpha.cumsum(1)
+    total = alpha.double().cumsum(1)
     counts = (total[:, -1] + 0.5).floor().clamp_min(1).long()
     most = counts.max().item()
     # The number depends on the sound: these bounds are what an exporter may rely on.
     torch._check(most >= 1)  # type: ignore[no-untyped-call]
     torch._check(most <= alpha.shape[1])  # type: ignore[no-untyped-call]
     unit = torch.arange(most, device=alpha.device)[None, :, None]
-    upper = torch.minimum(total[:, None], unit + 1)
-    overlap = (upper - torch.maximum((total - alpha)[:, None], unit)).clamp_min(0)
+    whole = total.floor()
+    part = (total - whole).to(alpha.dtype)
+    filled = (whole.to(alpha.dtype)[:, None] - unit + part[:, None]).clamp(0, 1)
+    overlap = filled - F.pad(filled[..., :-1], (1, 0))
     overlap = overlap * (unit < counts[:, None, None])
     return overlap / overlap.sum(-1, keepdim=True).clamp_min(1e-6), counts
 
