@@ -177,7 +177,7 @@ def _quantise(
     onnxfile.stamp(joined, stamped, found.spec)
     small = Model.load(stamped)
     before, after = (_accuracy(found, each) for each in (model, small))
-    drop = refuse_drop(before, after, found.largest_drop, found.measure)
+    drop = refuse_drop(before, after, found.measure)
     difference = mean_difference(model, small, clips)
     return Quantised(before, after, drop, difference, calls, found.measure), target, small
 

@@ -43,9 +43,7 @@ class Exportable:
     judge: Callable[[Model], float] | None = None
     """The same of a loaded file, where scores do not tell all: 1 - WER of the texts, say."""
     measure: str = "accuracy"
-    """What `accuracy` or `judge` is called, for messages and figures."""
-    largest_drop: float = 0.3
-    """Points, in hundredths of it, that int8 must cost less than."""
+    """What `accuracy` or `judge` gives, for messages and figures: 0 to 1, 1 is best."""
     variants: tuple[Mapping[str, Any], ...] = ()
     """Params that the model can be forked with, at each of which parity on real audio is checked too."""
 

@@ -52,10 +52,13 @@ def period_of(rate: float) -> float:
 def integrate(alpha: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The matrix that compresses frames.
 
-    Without a loop: after frame t the integral S(t) has filled unit n, the part from n to n + 1, up to S(t) − n,
-    and the weight of a frame is by how much it fills the unit. The integral is kept in double precision, its
-    whole and its broken part apart: in a long recording the latter would be lost in float32. What is left at the end makes a unit if it is at least
-    half of one, as does a recording shorter than that; each unit's weights add up to 1.
+    Without a loop: after frame t the integral S(t) has filled unit n, the part from n to n + 1, up to
+    S(t) − n, and the weight of a frame is by how much it fills the unit. What is left at the end makes a
+    unit if it is at least half of one, as does a recording shorter than that; each unit's weights add up
+    to 1.
+
+    The integral is in double precision, its whole and its broken part apart: of a long recording float32
+    would lose the latter.
 
     Args:
         alpha: (batch, frames) weights, as of `controlled`.

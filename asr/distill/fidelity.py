@@ -60,7 +60,7 @@ def to_teacher(checkpoint: dict[str, Any], clips: Clips, weights: str) -> Judge:
         ValueError: there are no such heads.
     """
     recipe = build(DistillRecipe, checkpoint["recipe"])
-    head, layers = _last_heads(recipe, checkpoint["model"])
+    head, layers = last_heads(recipe, checkpoint["model"])
     spec = CacheSpec(layers, recipe.teaching.rate_ms)
     pool = recipe.teaching.rate_ms // 20
 
@@ -80,7 +80,7 @@ def to_teacher(checkpoint: dict[str, Any], clips: Clips, weights: str) -> Judge:
     return judge
 
 
-def _last_heads(
+def last_heads(
     recipe: DistillRecipe, weights: dict[str, Tensor]
 ) -> tuple[Callable[[Tensor], Tensor], tuple[int, ...]]:
     """(frames, width) to (layers, frames, teacher's width), and the teacher's layers that it says."""
