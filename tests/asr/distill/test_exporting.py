@@ -162,7 +162,7 @@ def test_files_say_where_they_come_from(streaming: Made, compressing: Made) -> N
     assert own["measure"] == "cosine to the float student"
     assert own["accuracy_float"] == pytest.approx(1, abs=1e-4)
     assert own["drop_points"] < 0.3
-    assert own["calls"] == 3
+    assert 0 < own["difference"] < 0.1
     assert stapes.onnxfile.verify(compressing[0].path)
 
 
