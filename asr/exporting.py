@@ -25,7 +25,7 @@ from training.audio import read_audio
 from training.exportable import Exportable
 from training.utterances import ManifestError, Recording, read_manifest
 
-LONGEST_S = 30
+LONGEST_S = 60
 """Speech that goes on for so long is cut at its best pause."""
 JUDGED = 200
 """Dev recordings that int8 is judged on."""
@@ -121,11 +121,8 @@ def exportable(checkpoint: dict[str, Any], data: Path | None) -> Exportable:
             "directions": recipe.directions,
             "backwards": {"both": 0.5, "l2r": 0.0, "r2l": 1.0}[recipe.directions],
         },
-        provenance={
-            "recipe": without_paths(checkpoint["recipe"]),
-            "metrics": {_named(key): value for key, value in checkpoint["metrics"].items()},
-            **_without_folders(checkpoint["provenance"]),
-        },
+        # without the symbols, which are the labels
+        provenance={"recipe": {key: x for key, x in checkpoint["recipe"].items() if key != "symbols"}},
     )
     normalise = NORMALISERS[recipe.data.normaliser]
     rate = recipe.features.sample_rate
@@ -171,33 +168,3 @@ def _dev(recipe: AsrRecipe, root: Path) -> Iterator[tuple[Recording, str]]:
         for each in read_manifest(folder):
             if split_of(each, recipe.data.held.get(name, 0.0)) in part.splits and each.fields.get("text"):
                 yield each, str(each.fields["text"])
-
-
-def without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The recipe with files and folders by their names, and without the symbols, which are the labels."""
-    data = dict(recipe["data"])
-    data["vocabulary"] = Path(data["vocabulary"]).name
-    data["noise"] = [Path(folder).name for folder in data["noise"]]
-    data["held"] = {Path(folder).name: share for folder, share in data["held"].items()}
-    for kind in ("train", "dev"):
-        data[kind] = {
-            Path(folder).name: dict(part) | {"teacher": Path(part["teacher"]).name}
-            for folder, part in data[kind].items()
-        }
-    kept = {key: value for key, value in recipe.items() if key != "symbols"}
-    return kept | {"data": data, "init": Path(recipe["init"]).name}
-
-
-def _without_folders(provenance: dict[str, Any]) -> dict[str, Any]:
-    """What AsrTask says of its data, by names alone."""
-    named = {
-        "data": [Path(folder).name for folder in provenance.get("data", ())],
-        "hours": {Path(folder).name: hours for folder, hours in provenance.get("hours", {}).items()},
-    }
-    return provenance | {key: value for key, value in named.items() if value}
-
-
-def _named(metric: str) -> str:
-    """A figure of a dev part, error/FOLDER, by the folder's name."""
-    kind, slash, folder = metric.partition("/")
-    return kind + slash + Path(folder).name

@@ -17,7 +17,6 @@ import numpy as np
 
 from dialect_id.arguments import share
 from dialect_id.calibration import Heard, choose_floor, choose_sure, fit_temperature, log_loss
-from dialect_id.data import told_name
 from dialect_id.duration import DURATIONS, steps_after
 from dialect_id.figures import draw_reliability
 from dialect_id.judged import Judged, gather, judge, last_posteriors, trained_by, truths
@@ -28,6 +27,7 @@ from stapes.spec import ModelSpec
 from stapes.tasks.detection import UNKNOWN_CLASS, ece, eer
 from stapes.tasks.dialect_id import DialectParams
 from training.atomic import replacing
+from training.naming import told_name
 from training.utterances import ManifestError
 
 

@@ -43,12 +43,6 @@ class Corpus:
     noise: tuple[Recording, ...]
 
 
-def told_name(folder: str) -> str:
-    """A data folder, as files that travel name it: of /somewhere/set and ../set the last part alone."""
-    path = Path(folder)
-    return path.name if path.is_absolute() or ".." in path.parts else folder
-
-
 def source_of(recording: Recording) -> str:
     """What recordings of different splits must not share: the source they are cut from, or the speaker."""
     fields = recording.fields

@@ -3,7 +3,7 @@
 Only networks that stream are exported; the others are there to be compared with.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from dialect_id.data import gather, told_name
+from dialect_id.data import gather
 from dialect_id.dmsc import DMSC
 from dialect_id.network import DialectNet
 from dialect_id.student import load_network
@@ -72,11 +72,6 @@ def exportable(checkpoint: dict[str, Any], data: Path | None) -> Exportable:
             for name, state in zip(network.STATES, net.start(1), strict=True)
         ),
         params=asdict(DialectParams()),
-        provenance={
-            "recipe": without_paths(checkpoint["recipe"]),
-            "metrics": checkpoint["metrics"],
-            **_named(checkpoint["provenance"], ("data", "hours")),
-        },
     )
     judged = gather(root, recipe.data, labels=labels).judged
     wanted = judged.classes.tolist()
@@ -105,29 +100,3 @@ def whole_hops(frames: Frames, hop: int, features: FbankSpec) -> Frames:
     """(frames, mels), the last hop filled up with silence, as `stapes.scoring.score` does."""
     silence = fbank(np.zeros(features.frame_samples, np.float32), features)
     return np.concatenate((frames, np.repeat(silence, -len(frames) % hop, axis=0)))
-
-
-def without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The recipe with folders, teacher and first weights by name: where they lay is nobody's business."""
-    teaching = dict(recipe.get("teaching", {}))
-    teaching["folder"] = Path(teaching.get("folder", "")).name
-    return recipe | {
-        "data": _named(recipe.get("data", {}), ("main", "extra", "unlabelled", "noise", "guard", "given")),
-        "mix": _named(recipe.get("mix", {}), ("weights",)),
-        "teaching": teaching,
-        "init": Path(recipe.get("init", "")).name,
-    }
-
-
-def _named(table: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
-    """A table, of which these keys hold a data folder, several, or a table by folder: all by `told_name`."""
-    told: dict[str, Any] = dict(table)
-    for key in keys:
-        value = told.get(key)
-        if isinstance(value, str):
-            told[key] = told_name(value)
-        elif isinstance(value, Mapping):
-            told[key] = {told_name(folder): entry for folder, entry in value.items()}
-        elif isinstance(value, list | tuple):
-            told[key] = [told_name(folder) for folder in value]
-    return told

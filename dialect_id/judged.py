@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from dialect_id.data import answer_of, noise_of, source_of, split_recordings, told_name
+from dialect_id.data import answer_of, noise_of, source_of, split_recordings
 from dialect_id.duration import cut
 from dialect_id.recipe import DataSpec
 from stapes.model import Model
@@ -18,6 +18,7 @@ from stapes.tasks import task_of
 from stapes.tasks.detection import UNKNOWN_CLASS
 from stapes.tasks.dialect_id import tempered
 from training.audio import read_audio
+from training.naming import told_name
 from training.takes import take_source
 from training.utterances import ManifestError, Recording, read_manifest
 

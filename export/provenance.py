@@ -7,17 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from stapes.spec import ModelSpec
+from training.naming import placeless
 
 PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 
 
 def with_provenance(spec: ModelSpec, checkpoint: dict[str, Any], figures: dict[str, Any]) -> ModelSpec:
-    """The spec with the checkpoint's recipe, metrics and provenance, and the export's own figures."""
+    """The spec with the checkpoint's recipe, metrics and provenance, and the export's own figures.
+
+    What the spec has of these already stays. Folders and files are named, not where they lay.
+    """
     own = {"versions": {name: version(name) for name in PACKAGES}, "commit": commit(), **figures}
     kept: dict[str, Any] = {key: checkpoint[key] for key in ("recipe", "metrics") if key in checkpoint}
-    return replace(
-        spec, provenance={**checkpoint.get("provenance", {}), **kept, **spec.provenance, "export": own}
-    )
+    told = {**checkpoint.get("provenance", {}), **kept, **spec.provenance}
+    return replace(spec, provenance=placeless(told) | {"export": own})
 
 
 def commit() -> str | None:

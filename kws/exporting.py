@@ -57,13 +57,6 @@ class Sliding(nn.Module):
         return (torch.softmax(self.net(frames), dim=-1)[:, None],)
 
 
-def _without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The recipe with teachers by file name: where they lay on the training machine is nobody's business."""
-    teaching = dict(recipe["distillation"])
-    teaching["checkpoints"] = [Path(path).name for path in teaching["checkpoints"]]
-    return recipe | {"distillation": teaching}
-
-
 def exportable(checkpoint: dict[str, Any], data: Path | None) -> Exportable:
     """Module, spec and judges of a keyword checkpoint.
 
@@ -102,11 +95,6 @@ def exportable(checkpoint: dict[str, Any], data: Path | None) -> Exportable:
             "thresholds": dict.fromkeys(keywords, DEFAULT_THRESHOLD),
             "smooth_hops": SMOOTH_HOPS,
             "refractory_ms": REFRACTORY_MS,
-        },
-        provenance={
-            "recipe": _without_paths(checkpoint["recipe"]),
-            "metrics": checkpoint["metrics"],
-            **checkpoint["provenance"],
         },
     )
 

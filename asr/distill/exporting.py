@@ -100,7 +100,7 @@ def exportable(checkpoint: dict[str, Any], data: Path | None, teacher: str = "")
     judge = to_teacher(checkpoint, judged, teacher) if teacher else to_itself(student, judged)
     return Exportable(
         module.eval(),
-        spec_of(module, recipe, checkpoint),
+        spec_of(module, recipe),
         calibration,
         None,
         lambda: heard(PARITY_CLIPS),
@@ -112,7 +112,7 @@ def exportable(checkpoint: dict[str, Any], data: Path | None, teacher: str = "")
     )
 
 
-def spec_of(module: Streaming | Whole, recipe: DistillRecipe, checkpoint: dict[str, Any]) -> ModelSpec:
+def spec_of(module: Streaming | Whole, recipe: DistillRecipe) -> ModelSpec:
     """What the runtime must know; features are numbered, for they have no names."""
     longest = round(LONGEST_S * 1000 / recipe.features.hop_ms)
     window = WindowSpec(frames=longest, hop=STEP_FRAMES, mode="segment")
@@ -132,12 +132,6 @@ def spec_of(module: Streaming | Whole, recipe: DistillRecipe, checkpoint: dict[s
         labels=tuple(str(number) for number in range(recipe.student.width)),
         states=states,
         params=params,
-        provenance={
-            "recipe": without_paths(checkpoint["recipe"]),
-            "metrics": checkpoint["metrics"],
-            **checkpoint["provenance"],
-            "data": named(checkpoint["provenance"].get("data", ())),
-        },
     )
 
 
@@ -152,14 +146,3 @@ def dev_recordings(root: Path, folders: Sequence[str]) -> list[Recording]:
     if not found:
         raise ManifestError(f"none of {', '.join(folders)} in {root} has dev recordings")
     return found
-
-
-def named(folders: Sequence[str]) -> list[str]:
-    """Folders by name: where they lay is nobody's business."""
-    return [Path(folder).name for folder in folders]
-
-
-def without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The recipe with folders by name."""
-    speech = dict(recipe["speech"])
-    return recipe | {"speech": speech | {key: named(speech[key]) for key in ("folders", "noise")}}

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from dialect_id.dmsc import DMSCSpec
-from dialect_id.exporting import exportable, whole_hops, without_paths
+from dialect_id.exporting import exportable, whole_hops
 from dialect_id.head import HeadSpec
 from dialect_id.network import NetworkSpec
 from dialect_id.recipe import DataSpec, DialectRecipe
 from dialect_id.student import Student, make_network
 from export.pipeline import export
+from export.provenance import with_provenance
 from stapes.fbank import fbank
 from stapes.model import Model
 from stapes.scoring import score
@@ -22,6 +23,7 @@ from stapes.spec import FbankSpec
 from stapes.tasks.dialect_id import DialectParams
 from tests.dialect_id.made_up import data_sets, speak
 from training.checkpoint import save
+from training.naming import placeless
 from training.recipe import to_dict
 
 RECIPE = DialectRecipe(
@@ -117,7 +119,7 @@ def test_no_path_travels() -> None:
         "given": {"../somebody/more": "aa"},
     }
     recipe["mix"]["weights"] = {"../somebody/more": 0.5}
-    told = without_paths(recipe)
+    told = placeless(recipe)
     assert "somebody" not in json.dumps(told)
     assert (told["teaching"]["folder"], told["init"]) == ("whisper", "best.pt")
     assert told["data"]["main"] == "tongues"
@@ -137,6 +139,6 @@ def test_no_path_travels_in_a_file(data: Path) -> None:
         "data": [recipe.data.main],
         "hours": {recipe.data.main: 1.0},
     }
-    told = exportable(source, Path("elsewhere")).spec.provenance
+    told = with_provenance(exportable(source, Path("elsewhere")).spec, source, {}).provenance
     assert str(data) not in json.dumps(told)
     assert (told["data"], told["hours"]) == (["tongues"], {"tongues": 1.0})
