@@ -4,7 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from asr import calibrate, compare, manifest, pseudo_labels, synth, vocabulary
+from asr import calibrate, compare, language_model, manifest, pseudo_labels, synth, vocabulary
+from asr.ngrams.texts import LanguageTextError
 from asr.recipe import AsrRecipe
 from asr.sentences import TextError
 from asr.task import AsrTask
@@ -19,6 +20,7 @@ from training.voices import EngineError
 _MODULES = {
     "manifest": (manifest, "list a corpus's recordings"),
     "vocabulary": (vocabulary, "make the table of symbols"),
+    "language-model": (language_model, "learn which texts are likely"),
     "synth": (synth, "make synthetic speech"),
     "compare": (compare, "train each direction and both, several seeds"),
     "pseudo": (pseudo_labels, "label what two recognisers agree on"),
@@ -30,6 +32,7 @@ _ERRORS = (
     AudioError,
     vocabulary.VocabularyError,
     TextError,
+    LanguageTextError,
     EngineError,
     ModelFileError,
     SpecError,

@@ -21,6 +21,7 @@ from stapes.spec import ModelSpec, Scores
 from stapes.stream import Stream
 from stapes.tasks import asr
 from stapes.tasks.asrparams import AsrParams
+from stapes.tasks.ngrams import Ngrams
 from stapes.tasks.symbols import BLANK
 from training.audio import read_audio
 from training.utterances import ManifestError, Recording, read_manifest
@@ -61,8 +62,15 @@ class Heard:
 class Taped(Model):
     """A model that keeps the scores and memory of each call."""
 
-    def __init__(self, session: Any, spec: ModelSpec, path: Path, second: SecondGraph | None = None) -> None:
-        super().__init__(session, spec, path, second)
+    def __init__(
+        self,
+        session: Any,
+        spec: ModelSpec,
+        path: Path,
+        second: SecondGraph | None = None,
+        language: Ngrams | None = None,
+    ) -> None:
+        super().__init__(session, spec, path, second, language)
         self._tape: list[tuple[list[Scores], list[NDArray[np.float32]]]] = [([], [])]
         if second is not None:
             self.reader = _Copied(second, len(spec.labels))
@@ -173,7 +181,7 @@ def write(heard: Heard, model: Model) -> str:
         if model.reader is not None and stretch.memory is not None:
             model.reader.reset()
             model.reader.hear(stretch.memory)
-        texts.append(str(asr.clip(stretch.scores, model.spec, model.reader)["text"]))
+        texts.append(str(asr.clip(stretch.scores, model.spec, model.extras)["text"]))
     return " ".join(filter(None, texts))
 
 

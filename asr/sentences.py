@@ -95,7 +95,7 @@ def free_text(folder: Path | None = None) -> dict[str, list[str]]:
         "fortunes": list(_fortunes()),
     }
     for path in sorted(folder.glob("*.txt")) if folder else ():
-        sources[path.stem] = list(_sentences(path.read_text(encoding="utf-8", errors="replace")))
+        sources[path.stem] = list(split_sentences(path.read_text(encoding="utf-8", errors="replace")))
     kept = {name: list(dict.fromkeys(filter(sayable, lines))) for name, lines in sources.items()}
     if not any(kept.values()):
         raise TextError("no text: install the packages wordnet-base, bible-kjv or fortunes, or give a folder")
@@ -140,7 +140,7 @@ def _bible() -> Iterator[str]:
     for line in printed.splitlines():
         verse = line.partition(" ")[2]
         # The name of God is set in capitals.
-        yield from _sentences(re.sub(r"\bLORD\b", "Lord", re.sub(r"\bGOD\b", "God", verse)))
+        yield from split_sentences(re.sub(r"\bLORD\b", "Lord", re.sub(r"\bGOD\b", "God", verse)))
 
 
 def _fortunes() -> Iterator[str]:
@@ -148,9 +148,10 @@ def _fortunes() -> Iterator[str]:
         if path.suffix or not path.is_file():
             continue
         for fortune in re.split(r"^%\s*$", path.read_text(encoding="utf-8", errors="replace"), flags=re.M):
-            yield from _sentences(re.split(r"\n\s*--", fortune)[0])
+            yield from split_sentences(re.split(r"\n\s*--", fortune)[0])
 
 
-def _sentences(text: str) -> Iterator[str]:
+def split_sentences(text: str) -> Iterator[str]:
+    """Sentences of running text, folded, without quotes and brackets around them."""
     for sentence in _SENTENCE.split(" ".join(fold(text).split())):
         yield sentence.strip(" \"'()-")

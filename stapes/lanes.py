@@ -38,7 +38,7 @@ class WindowLane:
     def reset(self) -> None:
         """Back to the start of a stream."""
         self.model.reset()
-        self._decoder = task_of(self.model.spec).decoder(self.model.spec, self.model.reader)
+        self._decoder = task_of(self.model.spec).decoder(self.model.spec, self.model.extras)
         self._buffer[: self._take] = self._silence
         self._filled = self._take
         self._due = self._hop

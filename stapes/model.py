@@ -14,8 +14,10 @@ from stapes.onnxfile import ModelFileError
 from stapes.reader import MemoryReader, SecondGraph
 from stapes.samples import Frames
 from stapes.sessions import open_session
-from stapes.spec import ModelSpec, Scores
+from stapes.spec import ModelSpec, Scores, SpecError
 from stapes.tasks import inputs_of
+from stapes.tasks.ngrams import Ngrams
+from stapes.tasks.reading import Extras
 
 _BUNDLED = Path(__file__).parent / "models"
 _SUFFIX = ".onnx"
@@ -55,9 +57,20 @@ class Model:
     reader: MemoryReader | None
     """What was heard since the last reset, for a decoder that writes from it; None: one graph is all."""
 
-    def __init__(self, session: Any, spec: ModelSpec, path: Path, second: SecondGraph | None = None) -> None:
+    language: Ngrams | None
+    """How likely texts are; None: there is no language model."""
+
+    def __init__(
+        self,
+        session: Any,
+        spec: ModelSpec,
+        path: Path,
+        second: SecondGraph | None = None,
+        language: Ngrams | None = None,
+    ) -> None:
         self.spec = spec
         self.path = path
+        self.language = language
         self._session = session
         self._second = second
         self.reader = MemoryReader(second, len(spec.labels)) if second else None
@@ -88,10 +101,20 @@ class Model:
             raise ValueError(f"threads must be at least 1, got {threads}")
         path = _find(name_or_path)
         data, spec = onnxfile.read(path, check=verify)
-        inner = onnxfile.second_graph(data)
+        inner, language = onnxfile.second_graph(data), onnxfile.language_model(data)
         session = open_session(data, threads, path)
         _check(session, spec, path, memory=inner is not None)
-        return cls(session, spec, path, SecondGraph(inner, threads, path) if inner is not None else None)
+        try:
+            ngrams = Ngrams(language, spec.labels) if language is not None else None
+        except SpecError as error:
+            raise ModelFileError(f"{path}: {error}") from error
+        second = SecondGraph(inner, threads, path) if inner is not None else None
+        return cls(session, spec, path, second, ngrams)
+
+    @property
+    def extras(self) -> Extras:
+        """What its task's decoder may ask of it."""
+        return Extras(self.reader, self.language)
 
     def fork(self, **params: Any) -> Self:
         """The same model with states of its own, at their start.
@@ -104,7 +127,7 @@ class Model:
             SpecError: params that decide what the graph is given, out of range.
         """
         spec = replace(self.spec, params={**self.spec.params, **params}) if params else self.spec
-        return type(self)(self._session, spec, self.path, self._second)
+        return type(self)(self._session, spec, self.path, self._second, self.language)
 
     def reset(self) -> None:
         """Puts the states back to zero, and forgets what was heard."""

@@ -5,8 +5,9 @@ A model is a protobuf message. Only its outline is needed here, so the wire form
 for; field numbers are those of onnx.proto. Two `metadata_props` are ours: `stapes`, the spec as JSON, and
 `stapes_sha256`, the hash of the whole file with that value itself read as 64 zeros.
 
-A model that writes text has a second graph. It lies in the first one's as a tensor of bytes that no node
-uses, named `stapes.decoder`: a valid model still, which others may open and the hash covers whole.
+A model that writes text has a second graph, and may have a language model. They lie in the first graph as
+tensors of bytes that no node uses, named `stapes.decoder` and `stapes.language_model`: a valid model still,
+which others may open and the hash covers whole.
 
 The hash is integrity, not authenticity: it tells of a cut or damaged file. Whoever changes a file on
 purpose can stamp it anew, so load only models from those whom you trust.
@@ -23,6 +24,7 @@ from stapes.spec import ModelSpec, SpecError
 SPEC_KEY = "stapes"
 HASH_KEY = "stapes_sha256"
 SECOND_GRAPH = "stapes.decoder"
+LANGUAGE_MODEL = "stapes.language_model"
 _BLANK = b"0" * 64
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MODEL_GRAPH, _MODEL_METADATA, _MODEL_TRAINING, _MODEL_FUNCTIONS = 7, 14, 20, 25
@@ -226,10 +228,20 @@ def read(path: str | os.PathLike[str], *, check: bool = True) -> tuple[bytes, Mo
 
 
 def second_graph(data: bytes) -> bytes | None:
-    """The serialised second graph in a model file's content, None if it has none.
+    """The serialised second graph in a model file's content, None if it has none. Raises as `inner`."""
+    return inner(data, SECOND_GRAPH)
+
+
+def language_model(data: bytes) -> bytes | None:
+    """The language model in a model file's content, None if it has none. Raises as `inner`."""
+    return inner(data, LANGUAGE_MODEL)
+
+
+def inner(data: bytes, name: str) -> bytes | None:
+    """The bytes that a tensor of a model file's graph stands for, None if there is none of that name.
 
     Raises:
-        ModelFileError: the tensor of that name is of another type, or its bytes are not kept raw.
+        ModelFileError: it is of another type, or its bytes are not kept raw.
     """
     for graph in _walk(data, 0, len(data)):
         if graph.number != _MODEL_GRAPH:
@@ -238,11 +250,11 @@ def second_graph(data: bytes) -> bytes | None:
             if tensor.number != _GRAPH_TENSOR:
                 continue
             parts = {part.number: part for part in _walk(data, tensor.start, tensor.end)}
-            if _text(data, parts.get(_TENSOR_NAME)) != SECOND_GRAPH:
+            if _text(data, parts.get(_TENSOR_NAME)) != name:
                 continue
             kind, raw = parts.get(_TENSOR_TYPE), parts.get(_TENSOR_RAW)
             if kind is None or kind.value != _UINT8 or raw is None:
-                raise ModelFileError(f"tensor {SECOND_GRAPH!r} must be raw bytes (uint8)")
+                raise ModelFileError(f"tensor {name!r} must be raw bytes (uint8)")
             return data[raw.start : raw.end]
     return None
 

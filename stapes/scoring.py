@@ -47,7 +47,7 @@ def score(model: Model, samples: Samples, sample_rate: int = 16_000) -> Scores:
 def judge(model: Model, samples: Samples, sample_rate: int = 16_000) -> dict[str, Any]:
     """What a model's task says of a whole clip: its label, its text. Arguments and errors as `score`."""
     scores = _score(model, samples, sample_rate)
-    result = task_of(model.spec).clip(scores, model.spec, model.reader)
+    result = task_of(model.spec).clip(scores, model.spec, model.extras)
     model.reset()
     return result
 

@@ -89,7 +89,7 @@ class SegmentLane:
     def reset(self) -> None:
         """Back to the start of a stream."""
         self.model.reset()
-        self._decoder = task_of(self.model.spec).decoder(self.model.spec, self.model.reader)
+        self._decoder = task_of(self.model.spec).decoder(self.model.spec, self.model.extras)
         self._recent = _Recent(self._features, self._endpoint)
         self._from: int | None = None
         """While there is speech: number of the first frame not yet given to the model."""
@@ -185,7 +185,7 @@ class SpeechLane:
     def reset(self) -> None:
         """Back to the start of a stream."""
         self.model.reset()
-        self._decoder = task_of(self.model.spec).decoder(self.model.spec, self.model.reader)
+        self._decoder = task_of(self.model.spec).decoder(self.model.spec, self.model.extras)
         self._recent = _Recent(self._features, self._endpoint)
         self._from: int | None = None
         """While there is speech: number of the first frame not yet given to the model."""

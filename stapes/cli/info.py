@@ -7,7 +7,7 @@ from typing import Any
 
 from stapes.cli.output import Commands, print_json
 from stapes.model import Model
-from stapes.onnxfile import second_graph
+from stapes.onnxfile import language_model, second_graph
 from stapes.spec import ModelSpec
 from stapes.tasks import TASKS
 
@@ -31,11 +31,11 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(json.loads(model.spec.to_json()) | facts)
     else:
-        _show(model.spec, facts, len(second_graph(data) or b""))
+        _show(model.spec, facts, len(second_graph(data) or b""), len(language_model(data) or b""))
     return 0
 
 
-def _show(spec: ModelSpec, facts: dict[str, Any], second: int) -> None:
+def _show(spec: ModelSpec, facts: dict[str, Any], second: int, language: int) -> None:
     features, window = spec.features, spec.window
     rate = features.sample_rate
     print(f"{spec.name}: {spec.task}")
@@ -57,6 +57,8 @@ def _show(spec: ModelSpec, facts: dict[str, Any], second: int) -> None:
         print(f"labels     {len(spec.labels)}: {' '.join(labels)}")
     if second:
         print(f"graphs     two: the second graph, which writes text, takes {second / 1e3:.0f} kB of the file")
+    if language:
+        print(f"language   a model of what texts are likely takes {language / 1e3:.0f} kB of the file")
     for state in spec.states:
         print(f"state      {state.name} {state.shape}")
     for title, values in (("params", spec.params), ("provenance", spec.provenance)):

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         parser.error("name FILEs or a --manifest, one of the two")
     model = Model.load(args.model)
     task = task_of(model.spec)
-    task.decoder(model.spec, model.reader)  # wrong params are told once, not for each clip
+    task.decoder(model.spec, model.extras)  # wrong params are told once, not for each clip
     if args.manifest and not task.truth:
         raise ValueError(
             f"{model.spec.name} gives features, which are neither right nor wrong: a manifest has nothing to "

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 from stapes.events import Event
 from stapes.spec import ModelSpec, Scores, SpecError
 from stapes.tasks import asr, dialect_id, encoder, kws
-from stapes.tasks.reading import Reader
+from stapes.tasks.reading import Extras
 
 
 class Decoder(Protocol):
@@ -36,10 +36,10 @@ class Task:
 
     truth: tuple[str, ...]
     """Keys of the right answer in a manifest line: the first that is there counts. Empty: no answer is."""
-    decoder: Callable[[ModelSpec, Reader | None], Decoder]
-    """A fresh decoder; the reader is that of a model with a second graph. Raises SpecError for params that
-    are missing, unknown or out of range."""
-    clip: Callable[[Scores, ModelSpec, Reader | None], dict[str, Any]]
+    decoder: Callable[[ModelSpec, Extras], Decoder]
+    """A fresh decoder; the extras are the model's. Raises SpecError for params that are missing, unknown or
+    out of range."""
+    clip: Callable[[Scores, ModelSpec, Extras], dict[str, Any]]
     """The result for a whole clip, from the (steps, labels) scores of it; see `stapes.scoring.judge`."""
     metrics: Callable[[Sequence[Mapping[str, Any]], Sequence[str], ModelSpec], dict[str, Any]]
     """Figures over the results of many clips and their right answers."""

@@ -11,10 +11,10 @@ from stapes.events import Event, TextChanged, TextFinished, Word
 from stapes.spec import ModelSpec, Scores, SpecError
 from stapes.tasks import beam
 from stapes.tasks.asrparams import AsrParams
-from stapes.tasks.ctc import Ids, PrefixBeam
+from stapes.tasks.ctc import Fusion, Ids, PrefixBeam
 from stapes.tasks.edits import error_rates
 from stapes.tasks.hotwords import Hotwords
-from stapes.tasks.reading import Reader
+from stapes.tasks.reading import Extras
 from stapes.tasks.symbols import BLANK, join
 from stapes.tasks.words import words
 
@@ -23,6 +23,7 @@ _PAUSE_SECONDS = 5.0
 _PAUSE_STEPS = 5
 """A pause is so many steps without a symbol; the surest one is the best."""
 _LEAST_LOG = 1e-12
+_NONE = Extras()
 
 
 class TextDecoder:
@@ -32,17 +33,20 @@ class TextDecoder:
     is before is finished, what is after begins the next.
     """
 
-    def __init__(self, spec: ModelSpec, reader: Reader | None = None) -> None:
-        self._params = AsrParams.of(spec)
-        if self._params.search != "ctc" and reader is None:
+    def __init__(self, spec: ModelSpec, extras: Extras = _NONE) -> None:
+        self._params = params = AsrParams.of(spec)
+        if params.search != "ctc" and extras.reader is None:
             raise SpecError(
-                f"{spec.name}: 'params.search' is {self._params.search!r}, but the model has no second graph"
+                f"{spec.name}: 'params.search' is {params.search!r}, but the model has no second graph"
             )
-        self._model, self._labels, self._reader = spec.name, spec.labels, reader
+        self._model, self._labels, self._reader = spec.name, spec.labels, extras.reader
         self._rate = spec.features.sample_rate
-        self._step = self._params.step_frames * spec.features.hop_samples
-        self._most = max(1, spec.window.frames // self._params.step_frames)
-        self._hotwords = Hotwords(self._params.hotwords, spec.labels, self._params.hotword_bonus)
+        self._step = params.step_frames * spec.features.hop_samples
+        self._most = max(1, spec.window.frames // params.step_frames)
+        self._hotwords = Hotwords(params.hotwords, spec.labels, params.hotword_bonus)
+        self._fusion: Fusion | None = None
+        if extras.language is not None and params.lm_weight:
+            self._fusion = Fusion(extras.language, params.lm_weight, params.lm_bonus)
         self._first = 0
         """Steps of the reader's that came before this utterance's."""
         self._begin([], [])
@@ -54,7 +58,9 @@ class TextDecoder:
         self._said = ""
         self._heard, self._sureness = 0, 0.0
         """Steps at which CTC heard a symbol, and the sum of its posteriors."""
-        self._beam = PrefixBeam(self._labels, self._hotwords, params.prefixes, params.tokens, params.least)
+        self._beam = PrefixBeam(
+            self._labels, self._hotwords, params.prefixes, params.tokens, params.least, fusion=self._fusion
+        )
         for row, end in zip(rows, ends, strict=True):
             self._hear(row, end)
 
@@ -168,21 +174,21 @@ def _mean(spoken: Sequence[Word]) -> float:
     return round(float(np.exp(np.mean(np.log([max(word.confidence, _LEAST_LOG) for word in spoken])))), 4)
 
 
-def clip(scores: Scores, spec: ModelSpec, reader: Reader | None = None) -> dict[str, Any]:
+def clip(scores: Scores, spec: ModelSpec, extras: Extras = _NONE) -> dict[str, Any]:
     """The text of a whole clip; one longer than the model's longest utterance is cut at pauses.
 
     Args:
         scores: (steps, labels).
         spec: of the model that gave them.
-        reader: of its memory; None: CTC alone decides.
+        extras: of the model; without a reader CTC alone decides.
 
     Returns:
         "text", "" where nothing is said; "nbest": texts and their scores, best first; of a clip that was cut,
         the text alone; "confidence".
     """
-    if reader is None:
+    if extras.reader is None:
         spec = _by_ctc(spec)
-    decoder = TextDecoder(spec, reader)
+    decoder = TextDecoder(spec, extras)
     at = len(scores) * AsrParams.of(spec).step_frames * spec.features.hop_samples
     finished = [e for e in decoder.push(scores, at) + decoder.flush(at) if isinstance(e, TextFinished)]
     text = " ".join(event.text for event in finished)

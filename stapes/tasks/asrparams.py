@@ -21,6 +21,8 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "most_tokens": (1, 10_000),
     "backwards": (0, 1),
     "ctc_weight": (0, 1000),
+    "lm_weight": (0, 100),
+    "lm_bonus": (-100, 100),
     "hotword_bonus": (0, 100),
     "floor": (0, 1),
     "nbest": (1, 1000),
@@ -54,6 +56,10 @@ class AsrParams:
     """Rescoring: share of the direction from right to left."""
     ctc_weight: float = 0.5
     """Rescoring: weight of CTC's log-probability beside the decoder's."""
+    lm_weight: float = 0.4
+    """Of the file's language model, if there is one, while CTC's texts are searched; 0: it is not asked."""
+    lm_bonus: float = 0.4
+    """For each symbol of these texts, in nats, where the language model is asked."""
     hotwords: tuple[str, ...] = ()
     """Phrases that are expected."""
     hotword_bonus: float = 0.5

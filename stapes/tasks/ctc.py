@@ -1,4 +1,8 @@
-"""Text from CTC posteriors, step by step: prefix beam search (arXiv 1408.2873, algorithm 1 without LM)."""
+"""Text from CTC posteriors, step by step: prefix beam search (arXiv 1408.2873, algorithm 1).
+
+A language model, if there is one, joins in as the paper has it: its weighted log-probability and a bonus for
+each symbol are added when a prefix grows.
+"""
 
 import math
 from collections.abc import Sequence
@@ -8,10 +12,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stapes.tasks.hotwords import Hotwords, Match
-from stapes.tasks.symbols import BLANK
+from stapes.tasks.ngrams import Ngrams, State
+from stapes.tasks.symbols import BLANK, END
 
 _NOTHING = -math.inf
 Ids = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """A language model, and how much it counts."""
+
+    ngrams: Ngrams
+    weight: float
+    bonus: float
+    """For each symbol, in nats: without it short texts win."""
+
+    def row(self, state: State) -> NDArray[np.float32]:
+        """(labels,) what each next symbol adds; the end has no bonus."""
+        row = self.ngrams.row(state) * np.float32(self.weight) + np.float32(self.bonus)
+        row[END] -= np.float32(self.bonus)
+        return row
+
+
+@dataclass(slots=True)
+class _Text:
+    """What of a prefix does not depend on alignments."""
+
+    match: Match
+    told: float = 0.0
+    """By the language model, of all symbols."""
+    before: State = ()
+    """Of the language model, without the last symbol."""
+    following: tuple[State, NDArray[np.float32]] | None = None
+    """Of the language model: the state, and what each next symbol adds; None: nobody asked yet."""
 
 
 @dataclass(slots=True)
@@ -20,19 +54,31 @@ class _Prefix:
 
     blank: float
     symbol: float
-    match: Match
+    text: _Text
 
     @property
     def log(self) -> float:
         """Of both together."""
         return log_sum(self.blank, self.symbol)
 
+    @property
+    def rank(self) -> float:
+        """With all that is said of the text."""
+        return self.log + self.text.told + self.text.match.bonus
+
 
 class PrefixBeam:
     """The likeliest texts of posteriors heard so far, each the sum of all its alignments."""
 
     def __init__(
-        self, labels: Sequence[str], hotwords: Hotwords, beam: int = 8, tokens: int = 20, least: float = 1e-4
+        self,
+        labels: Sequence[str],
+        hotwords: Hotwords,
+        beam: int = 8,
+        tokens: int = 20,
+        least: float = 1e-4,
+        *,
+        fusion: Fusion | None = None,
     ) -> None:
         """Nothing heard.
 
@@ -42,10 +88,11 @@ class PrefixBeam:
             beam: prefixes kept after each step.
             tokens: likeliest symbols of each step that are looked at...
             least: ...if their posterior is not below this. Most steps then have one, the blank.
+            fusion: a language model; None: CTC alone.
         """
-        self._labels, self._hotwords = labels, hotwords
+        self._labels, self._hotwords, self._fusion = labels, hotwords, fusion
         self._beam, self._tokens, self._least = beam, tokens, math.log(least) if least else _NOTHING
-        self._prefixes: dict[Ids, _Prefix] = {(): _Prefix(0.0, _NOTHING, Match())}
+        self._prefixes: dict[Ids, _Prefix] = {(): _Prefix(0.0, _NOTHING, _Text(Match()))}
 
     @property
     def best(self) -> Ids:
@@ -63,37 +110,61 @@ class PrefixBeam:
             both = prefix.log
             for number, log in steps:
                 if number == BLANK:
-                    self._add(grown, ids, prefix.match, both + log, _NOTHING)
+                    self._add(grown, ids, prefix.text, both + log, _NOTHING)
                 elif ids and number == ids[-1]:
-                    self._add(grown, ids, prefix.match, _NOTHING, prefix.symbol + log)
+                    self._add(grown, ids, prefix.text, _NOTHING, prefix.symbol + log)
                     self._extend(grown, ids, prefix, number, prefix.blank + log)
                 else:
                     self._extend(grown, ids, prefix, number, both + log)
-        ranked = sorted(grown.items(), key=lambda item: -(item[1].log + item[1].match.bonus))
+        ranked = sorted(grown.items(), key=lambda item: -item[1].rank)
         self._prefixes = dict(ranked[: self._beam])
 
     def found(self) -> list[tuple[Ids, float]]:
-        """Ids and score of each text, best first: log-probability and the bonus of complete hotwords."""
-        scored = [(ids, p.log + self._hotwords.last(p.match)) for ids, p in self._prefixes.items()]
+        """Ids and score of each text, best first.
+
+        The score is the log-probability, what the language model says of the text and of its end, and the
+        bonus of complete hotwords.
+        """
+        scored = [(ids, p.log + self._ended(ids, p.text)) for ids, p in self._prefixes.items()]
         return sorted(scored, key=lambda one: -one[1])
 
     def _extend(self, grown: dict[Ids, _Prefix], ids: Ids, prefix: _Prefix, number: int, log: float) -> None:
         if log == _NOTHING:
             return  # a repetition that no blank divides
         longer = (*ids, number)
-        if longer in grown:
-            self._add(grown, longer, prefix.match, _NOTHING, log)
-        else:
-            match = self._hotwords.after(prefix.match, self._labels[number])
-            grown[longer] = _Prefix(_NOTHING, log, match)
+        known = grown.get(longer) or self._prefixes.get(longer)
+        text = known.text if known else self._longer(ids, prefix.text, number)
+        self._add(grown, longer, text, _NOTHING, log)
+
+    def _longer(self, ids: Ids, text: _Text, number: int) -> _Text:
+        match = self._hotwords.after(text.match, self._labels[number])
+        if self._fusion is None:
+            return _Text(match)
+        state, row = self._following(self._fusion, ids, text)
+        return _Text(match, text.told + float(row[number]), state)
+
+    def _ended(self, ids: Ids, text: _Text) -> float:
+        """What is said of a text that ends here."""
+        bonus = self._hotwords.last(text.match)
+        if self._fusion is None:
+            return bonus
+        return bonus + text.told + float(self._following(self._fusion, ids, text)[1][END])
 
     @staticmethod
-    def _add(grown: dict[Ids, _Prefix], ids: Ids, match: Match, blank: float, symbol: float) -> None:
+    def _following(fusion: Fusion, ids: Ids, text: _Text) -> tuple[State, NDArray[np.float32]]:
+        if text.following is None:
+            ngrams = fusion.ngrams
+            state = ngrams.after(text.before, ids[-1]) if ids else ngrams.start
+            text.following = state, fusion.row(state)
+        return text.following
+
+    @staticmethod
+    def _add(grown: dict[Ids, _Prefix], ids: Ids, text: _Text, blank: float, symbol: float) -> None:
         if blank == symbol == _NOTHING:
             return
         before = grown.get(ids)
         if before is None:
-            grown[ids] = _Prefix(blank, symbol, match)
+            grown[ids] = _Prefix(blank, symbol, text)
         else:
             before.blank, before.symbol = log_sum(before.blank, blank), log_sum(before.symbol, symbol)
 

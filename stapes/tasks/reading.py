@@ -1,9 +1,12 @@
-"""What a decoder may ask of a model's second graph, which writes text from what the first one heard."""
+"""What a decoder may ask of the rest of a model's file: a second graph that writes text, a language model."""
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from stapes.tasks.ngrams import Ngrams
 
 Past = NDArray[np.float32]
 """What the second graph remembers of tokens so far: (blocks, 2, texts, heads, tokens, width)."""
@@ -31,3 +34,13 @@ class Reader(Protocol):
     def forget(self, before: int) -> None:
         """Steps before this one will not be read again."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What a model has beside its first graph."""
+
+    reader: Reader | None = None
+    """Of the second graph."""
+    language: Ngrams | None = None
+    """The language model."""

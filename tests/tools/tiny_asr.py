@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stapes.onnxfile import SECOND_GRAPH, stamp
+from stapes.onnxfile import LANGUAGE_MODEL, SECOND_GRAPH, stamp
 from stapes.spec import FbankSpec, ModelSpec, StateSpec, WindowSpec
 from tests.tools.tiny_onnx import Node, Shape, Tensor, graph, model, weights
 
@@ -73,8 +73,8 @@ def second() -> bytes:
     return model(graph(nodes, constants, inputs, outputs))
 
 
-def first(inner: bytes | None) -> bytes:
-    """The first graph, perhaps with the second in it."""
+def first(inner: bytes | None, language: bytes | None = None) -> bytes:
+    """The first graph, perhaps with the second and a language model in it."""
     four, bias = weights(MELS)
     matrix = np.zeros((MELS, len(LABELS)), np.float32)
     matrix[:, 0] = four[:, 0]
@@ -90,6 +90,8 @@ def first(inner: bytes | None) -> bytes:
     }
     if inner is not None:
         constants[SECOND_GRAPH] = np.frombuffer(inner, np.uint8)
+    if language is not None:
+        constants[LANGUAGE_MODEL] = np.frombuffer(language, np.uint8)
     nodes = [
         Node("ReduceSum", ["frames", "time"], ["sum"], {"keepdims": 1}),
         Node("Div", ["sum", "hop"], ["now"]),
