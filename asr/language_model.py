@@ -159,8 +159,8 @@ def perplexity(ngrams: Ngrams, vocabulary: Vocabulary, texts: Sequence[str]) -> 
     for text in texts:
         state = ngrams.start
         for symbol in (*vocabulary.encode(text), END):
-            total += float(ngrams.row(state)[symbol])
-            state = ngrams.after(state, symbol)
+            total += float(ngrams.rows(state)[0, symbol])
+            state = ngrams.after(state, np.array([symbol]))
             symbols += 1
     words = sum(len(text.split()) + 1 for text in texts)
     return Perplexity(exp(-total / symbols), exp(-total / words))

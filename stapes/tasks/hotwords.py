@@ -72,9 +72,13 @@ class Hotwords:
                 fall[child] = self._next[back].get(char, 0)
         return fall
 
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return len(self._fall) > 1
+
     def after(self, match: Match, symbol: str) -> Match:
         """The match once a symbol has been written."""
-        if not self._fall[1:]:
+        if not self:
             return match
         node, earned, paid = max(match.node, 0), match.earned, match.paid
         begin = self._space if match.node < 0 and not symbol.startswith(self._space) else ""

@@ -28,9 +28,9 @@ for each length, those of them that others follow."""
 CODES: Final = 256
 FOLLOWED: Final = 1 << 15
 """The bit of an n-gram's symbol that says that others follow it."""
-State = tuple[int, ...]
-"""Of a text so far: the numbers of its last symbol, its last two, …, among n-grams of that length that others
-follow; ABSENT: not there."""
+States = NDArray[np.int64]
+"""(texts, order - 1), of texts so far: the numbers of each one's last symbol, last two, …, among n-grams of
+that length that others follow; ABSENT: not there."""
 ABSENT: Final = -1
 _MOST_ORDER = 16
 
@@ -74,12 +74,21 @@ class _Level:
     values: NDArray[np.float32]
     """Log-probabilities."""
 
+    def followers(self, contexts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """All that follow some contexts, ABSENT ones too: the context's place among these, and their own."""
+        there = np.maximum(contexts, 0)
+        starts = self.ends[there]
+        counts = np.where(contexts == ABSENT, 0, self.ends[there + 1] - starts)
+        texts = np.repeat(np.arange(len(contexts)), counts)
+        before = np.cumsum(counts) - counts
+        return texts, np.arange(len(texts)) + (starts - before)[texts]
+
 
 class Ngrams:
-    """The table. A text's state goes along with it; `row` says what may follow."""
+    """The table. States go along with texts, many at once; `rows` says what may follow."""
 
     def __init__(self, data: bytes, labels: Sequence[str]) -> None:
-        """The table in a model file, which is not read yet but for its header.
+        """The table in a model file, of which only the header is read yet.
 
         Args:
             data: of it.
@@ -97,33 +106,31 @@ class Ngrams:
         return len(self._counts)
 
     @property
-    def start(self) -> State:
-        """Of a text that begins."""
-        return (FORWARDS,)[: self.order - 1]
+    def start(self) -> States:
+        """Of one text that begins."""
+        state = np.full((1, self.order - 1), ABSENT)
+        state[:, :1] = FORWARDS
+        return state
 
-    def after(self, state: State, symbol: int) -> State:
-        """The state once a symbol has been written."""
-        if self.order == 1:
-            return ()
-        following = [symbol]
-        for level, context in zip(self._levels[:-1], state, strict=False):
-            found = ABSENT
-            if context != ABSENT:
-                start, end = level.ends[context : context + 2].tolist()
-                at = start + int(level.symbol[start:end].searchsorted(symbol))
-                if at < end and level.symbol[at] == symbol:
-                    found = int(level.number[at])
-            following.append(found)
-        return tuple(following)
+    def after(self, states: States, symbols: NDArray[np.int64]) -> States:
+        """The states once a symbol (texts,) has been written after each text."""
+        following = np.full_like(states, ABSENT)
+        following[:, :1] = symbols[:, None]
+        for column, level in enumerate(self._levels[:-1]):
+            texts, places = level.followers(states[:, column])
+            found = level.symbol[places] == symbols[texts]
+            following[texts[found], column + 1] = level.number[places[found]]
+        return following
 
-    def row(self, state: State) -> NDArray[np.float32]:
-        """(labels,) natural log-probability of each symbol that may come next."""
-        logs = self._first.copy()
-        for level, context in zip(self._levels, state, strict=False):
-            if context != ABSENT:
-                logs += level.back_offs[level.back_off[context]]
-                start, end = level.ends[context : context + 2].tolist()
-                logs[level.symbol[start:end]] = level.values[level.value[start:end]]
+    def rows(self, states: States) -> NDArray[np.float32]:
+        """(texts, labels) natural log-probability of each symbol that may come next."""
+        logs = np.repeat(self._first[None], len(states), axis=0)
+        for column, level in enumerate(self._levels):
+            contexts = states[:, column]
+            known = np.flatnonzero(contexts != ABSENT)
+            logs[known] += level.back_offs[level.back_off[contexts[known]]][:, None]
+            texts, places = level.followers(contexts)
+            logs[texts, level.symbol[places]] = level.values[level.value[places]]
         return logs
 
     @cached_property

@@ -102,8 +102,8 @@ def test_probabilities_are_those_of_the_definition(order: int, least: int) -> No
     for text in itertools.product(SAID[2:], repeat=min(order, 4)):
         state, context = ngrams.start, (L2R,)
         for symbol in text:
-            state, context = ngrams.after(state, symbol), (*context, symbol)
-        row, history = np.exp(ngrams.row(state).astype(float)), context[len(context) - order + 1 :]
+            state, context = ngrams.after(state, np.array([symbol])), (*context, symbol)
+        row, history = np.exp(ngrams.rows(state)[0].astype(float)), context[len(context) - order + 1 :]
         assert row[list(SAID)].sum() == pytest.approx(1, rel=1e-4)
         for symbol in SAID:
             assert row[symbol] == pytest.approx(brute.chance(history, symbol), rel=1e-4)
@@ -131,10 +131,10 @@ def test_pruned_models_are_those_of_the_definition(seed: int, share: float) -> N
     for text in texts:
         state, history = ngrams.start, (L2R,)
         for symbol in (*text, END):
-            row = np.exp(ngrams.row(state).astype(float))
+            row = np.exp(ngrams.rows(state)[0].astype(float))
             assert row[list(SAID)].sum() == pytest.approx(1, rel=1e-4)
             assert row[symbol] == pytest.approx(brute.chance(history[-3:], symbol), rel=1e-4)
-            state, history = ngrams.after(state, symbol), (*history, symbol)
+            state, history = ngrams.after(state, np.array([symbol])), (*history, symbol)
 
 
 def test_discounts_by_hand() -> None:
@@ -174,8 +174,8 @@ def _surprise(ngrams: Ngrams, texts: list[list[int]]) -> float:
     for text in texts:
         state = ngrams.start
         for symbol in (*text, END):
-            total -= float(ngrams.row(state)[symbol])
-            state = ngrams.after(state, symbol)
+            total -= float(ngrams.rows(state)[0, symbol])
+            state = ngrams.after(state, np.array([symbol]))
             symbols += 1
     return total / symbols
 
@@ -245,13 +245,14 @@ def test_states_forget_what_no_ngram_begins_with() -> None:
     kept = everything(levels)
     ngrams = Ngrams(pack(LABELS, levels, kept, smooth(levels, kept, _taken(levels))), LABELS)
     assert ngrams.order == 3
-    assert ngrams.start == (L2R,)
-    known = ngrams.after(ngrams.start, 5)
+    assert ngrams.start.tolist() == [[L2R, ABSENT]]
+    known = ngrams.after(ngrams.start, np.array([5]))[0]
     assert known[0] == 5
     assert known[1] != ABSENT
-    assert ngrams.after(known, 8) == (8, ABSENT)
+    both = ngrams.after(np.array([known, known]), np.array([8, 6]))
+    assert both[0].tolist() == [8, ABSENT]
     # "</s>" ends every text: nothing follows it.
-    assert ngrams.after(ngrams.after(known, 6), END)[1] == ABSENT
+    assert ngrams.after(both, np.array([END, END]))[:, 1].tolist() == [ABSENT, ABSENT]
 
 
 def test_more_than_the_file_can_tell_is_refused() -> None:

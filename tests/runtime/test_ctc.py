@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stapes.tasks.ctc import PrefixBeam, log_sum
+from stapes.tasks.ctc import PrefixBeam
 from stapes.tasks.hotwords import Hotwords, Match
 from stapes.tasks.symbols import join
 from stapes.tasks.words import align, words
@@ -158,9 +158,3 @@ def test_hotwords_turn_a_close_race_and_no_clear_one() -> None:
         beam.push(np.log(row))
         assert beam.found()[0][0] == (wanted,)
         assert beam.best == (wanted,)
-
-
-def test_log_sum() -> None:
-    assert log_sum(math.log(0.25), math.log(0.5)) == pytest.approx(math.log(0.75))
-    assert log_sum(-math.inf, -1.0) == log_sum(-1.0, -math.inf) == -1.0
-    assert log_sum(-math.inf, -math.inf) == -math.inf

@@ -43,8 +43,8 @@ def test_rows_are_those_of_the_dictionary(seed: int, order: int, share: float, t
     for symbol in [*text, 0]:
         history = context[max(0, len(context) - ngrams.order + 1) :]
         wanted = [tiny_ngrams.log(grams, history, each) for each in range(len(labels))]
-        np.testing.assert_allclose(ngrams.row(state), wanted, atol=1e-4)
-        state, context = ngrams.after(state, symbol), (*context, symbol)
+        np.testing.assert_allclose(ngrams.rows(state)[0], wanted, atol=1e-4)
+        state, context = ngrams.after(state, np.array([symbol])), (*context, symbol)
 
 
 def _logs(steps: int, labels: int, seed: int) -> np.ndarray:
@@ -169,5 +169,5 @@ def test_numbers_that_contradict_each_other_are_told() -> None:
     assert data[at : at + 18] == np.array([0, 0, 1, 0, 0, 0, 0, 1, 0], "<u2").tobytes()
     data[at] = 1
     with pytest.raises(SpecError, match="n-grams of 2 symbols do not fit"):
-        Ngrams(bytes(data), tiny_asr.LABELS).row((5,))
+        Ngrams(bytes(data), tiny_asr.LABELS).rows(np.array([[5]]))
     assert LANGUAGE_MODEL == "stapes.language_model"
