@@ -11,15 +11,17 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from asr import hotword_worth
 from asr.heard import Heard, Taped, gather, listen, write, write_above
-from asr.tries import Tried, attempts, best, directions_table, named, table, word_errors
+from asr.tries import Tried, attempts, best, directions_table, heads, named, table, word_errors
 from stapes import onnxfile
 from stapes.model import Model
 from stapes.tasks.asrparams import AsrParams
 from training.atomic import replacing
+from training.inside import put_inside
 
 _FLOORS = 100
 """Floors are whole multiples of 1 / so many."""
@@ -46,6 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--hotwords", type=int, default=0, metavar="N", help="measure the N rarest words as hotwords"
     )
+    parser.add_argument("--language-model", type=Path, metavar="FILE", help="to be put into the copy")
+    parser.add_argument("--even", action="store_true", help="error rates of all --dev folders count alike")
     parser.add_argument("--most", type=int, default=0, help="clips of each folder, evenly spread; 0: all")
     parser.add_argument("--report", type=Path, metavar="FILE", help="JSON of all figures")
 
@@ -58,7 +62,18 @@ def run(args: argparse.Namespace) -> str:
         AudioError: a recording cannot be read.
         ModelFileError, SpecError: a model that cannot be loaded, or is of another task.
     """
-    model = Taped.load(args.model)
+    with TemporaryDirectory() as work:
+        source = args.model
+        if args.language_model:
+            source = Path(work) / "asr.onnx"
+            spec = onnxfile.read_spec(args.model)
+            put_inside(args.model, onnxfile.LANGUAGE_MODEL, args.language_model.read_bytes(), source)
+            onnxfile.stamp(source, source, spec)
+        return _calibrate(args, source)
+
+
+def _calibrate(args: argparse.Namespace, source: Path) -> str:
+    model = Taped.load(source)
     own = AsrParams.of(model.spec)
     unhindered = model.fork(floor=0.0)
     dev = list(listen(model, gather(args.data, args.dev, "dev", model.spec, args.most), stream=False))
@@ -66,8 +81,8 @@ def run(args: argparse.Namespace) -> str:
         list(listen(model, gather(args.data, sets, split, model.spec, args.most), stream=True))
         for sets, split in ((args.noise, "train"), (args.test_noise, "test"))
     )
-    tried = attempts(unhindered, dev)
-    chosen = best(tried)
+    tried = attempts(unhindered, dev, even=args.even)
+    chosen = best(tried, even=args.even)
     fork = unhindered.fork(**chosen.params)
     floor = choose_floor(fork, Dev.of(dev, chosen), noise, args.silence, args.cost)
     figures: dict[str, Any] = {
@@ -80,13 +95,13 @@ def run(args: argparse.Namespace) -> str:
     params = {**model.spec.params, **figures["params"]}
     with replacing(args.out) as draft:
         provenance = {**model.spec.provenance, "calibration": figures}
-        onnxfile.stamp(args.model, draft, replace(model.spec, params=params, provenance=provenance))
+        onnxfile.stamp(source, draft, replace(model.spec, params=params, provenance=provenance))
     figures |= {"before": asdict(own), "tried": [one.figures() for one in tried]}
     lines = [
         "Word errors for each word wanted, in percent.\n",
-        table(tried),
+        table(heads(tried, even=args.even)),
         f"\nBest: {chosen.params['search']}, {named(chosen.params)}\n",
-        directions_table(tried),
+        directions_table(tried, even=args.even),
         "",
         _told(floor, figures, args.silence, args.cost),
     ]

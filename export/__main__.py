@@ -20,9 +20,18 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--data", type=Path, help="folder of recordings for checks and calibration")
     parser.add_argument("--teacher", default="", help="a student's: int8 is judged by what it taught")
+    parser.add_argument("--language-model", type=Path, metavar="FILE", help="a recogniser's")
     args = parser.parse_args(argv)
     try:
-        report = export(args.checkpoint, args.out, args.data, args.int8, print, teacher=args.teacher)
+        report = export(
+            args.checkpoint,
+            args.out,
+            args.data,
+            args.int8,
+            print,
+            teacher=args.teacher,
+            language=args.language_model,
+        )
     except (ExportError, OSError, ValueError) as error:
         print(f"python -m export: {error}", file=sys.stderr)
         print(f"python -m export: nothing was written to {args.out}", file=sys.stderr)

@@ -24,6 +24,7 @@ from stapes.samples import Samples
 from stapes.stream import Stream
 from training.atomic import replacing
 from training.exportable import Exportable
+from training.inside import put_inside
 
 Say = Callable[[str], None]
 CUTTING = 1237
@@ -58,6 +59,7 @@ def export(
     say: Say = lambda _: None,
     *,
     teacher: str = "",
+    language: Path | None = None,
 ) -> Report:
     """Turns a checkpoint into a checked and stamped model file.
 
@@ -68,6 +70,7 @@ def export(
         int8: quantise, if the dev accuracy allows it.
         say: is told of each step.
         teacher: where a student's teacher's weights are, to judge int8 by it.
+        language: a language model for the same labels, from `python -m asr language-model`.
 
     Raises:
         ExportError: the checkpoint, its graph, or the int8 accuracy is not good enough; the message says why.
@@ -111,6 +114,9 @@ def export(
             say(f"int8 scores differ by {quantised.difference:.1e} on average")
             figures["int8"] = asdict(quantised)
         joined = _joined(plain, folder / f"second{'_int8' * int8}.onnx", two)
+        if language is not None:
+            put_inside(joined, onnxfile.LANGUAGE_MODEL, language.read_bytes(), folder / "whole.onnx")
+            joined = folder / "whole.onnx"
         onnxfile.stamp(joined, draft, with_provenance(spec, checkpoint, figures))
         check_final(Model.load(draft), model, clips)
         kinds = operators(ir.load(plain))

@@ -12,6 +12,7 @@ from export.errors import ExportError, ParityError
 from export.parity import TOLERANCE, session
 from export.torch_to_onnx import capture
 from stapes.onnxfile import SECOND_GRAPH
+from training.inside import put_inside
 
 INPUTS, OUTPUTS = ["tokens", "past", "memory"], ["scores", "past_next"]
 CASES = ((1, 1, 0, 7), (4, 1, 1, 1), (4, 1, 13, 40), (6, 9, 0, 25), (2, 5, 3, 3))
@@ -80,10 +81,7 @@ def second_parity(module: nn.Module, shape: tuple[int, int, int], labels: int, p
 
 def pack(first: Path, second: Path, target: Path) -> None:
     """Writes the first graph with the second one in it, as `stapes.onnxfile` reads it."""
-    model = ir.load(first)
-    data = np.frombuffer(second.read_bytes(), np.uint8)
-    model.graph.register_initializer(ir.val(SECOND_GRAPH, const_value=ir.tensor(data, name=SECOND_GRAPH)))
-    ir.save(model, target)
+    put_inside(first, SECOND_GRAPH, second.read_bytes(), target)
 
 
 def memory_shape(module: nn.Module) -> tuple[int, int, int]:

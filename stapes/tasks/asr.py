@@ -153,7 +153,7 @@ class TextDecoder:
         reader.read(self._first, self._first + steps)
         if params.search == "beam":
             return beam.search(reader, steps, params.beam_spec)
-        return beam.rescore(reader, found, params.backwards, params.ctc_weight)
+        return beam.rescore(reader, found[: params.rescored], params.backwards, params.ctc_weight)
 
     def _nbest(self, found: list[tuple[Ids, float]]) -> tuple[tuple[str, float], ...]:
         """Each text once, with its best score."""

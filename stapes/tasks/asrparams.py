@@ -20,6 +20,7 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "alpha": (0, 100),
     "most_tokens": (1, 10_000),
     "backwards": (0, 1),
+    "rescored": (1, 1000),
     "ctc_weight": (0, 1000),
     "lm_weight": (0, 100),
     "lm_bonus": (-100, 100),
@@ -54,6 +55,8 @@ class AsrParams:
     patient: bool = True
     backwards: float = 0.5
     """Rescoring: share of the direction from right to left."""
+    rescored: int = 16
+    """Rescoring: texts of CTC's that are judged, the best."""
     ctc_weight: float = 0.5
     """Rescoring: weight of CTC's log-probability beside the decoder's."""
     lm_weight: float = 0.4

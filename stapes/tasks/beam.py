@@ -115,19 +115,24 @@ def rescore(
         Ids and new score, best first.
     """
     shares = [(start, share) for start, share in ((FORWARDS, 1 - backwards), (BACKWARDS, backwards)) if share]
-    most = max(len(ids) for ids, _ in found) + 1
-    inputs = np.full((len(found), len(shares), most), END, np.int64)
+    judged = judge(reader, [ids for ids, _ in found], [start for start, _ in shares]) @ [s for _, s in shares]
+    scored = [(ids, float(j) + ctc * score) for (ids, score), j in zip(found, judged, strict=True)]
+    return sorted(scored, key=lambda one: -one[1])
+
+
+def judge(reader: Reader, texts: Sequence[Ids], starts: Sequence[int]) -> NDArray[np.float64]:
+    """Log-probabilities (texts, starts) of whole texts, written from FORWARDS or from BACKWARDS."""
+    most = max(map(len, texts)) + 1
+    inputs = np.full((len(texts), len(starts), most), END, np.int64)
     targets = np.full_like(inputs, PAD)
-    for row, (ids, _) in enumerate(found):
-        for way, (start, _) in enumerate(shares):
+    for row, ids in enumerate(texts):
+        for way, start in enumerate(starts):
             told = ids if start == FORWARDS else ids[::-1]
             inputs[row, way, : len(ids) + 1] = (start, *told)
             targets[row, way, : len(ids) + 1] = (*told, END)
     logs, _ = reader.write(inputs.reshape(-1, most), None)
     picked = np.take_along_axis(logs.reshape(*targets.shape, -1), targets[..., None], axis=-1)[..., 0]
-    judged = np.where(targets == PAD, 0.0, picked.astype(np.float64)).sum(axis=-1) @ [s for _, s in shares]
-    scored = [(ids, float(j) + ctc * score) for (ids, score), j in zip(found, judged, strict=True)]
-    return sorted(scored, key=lambda one: -one[1])
+    return np.where(targets == PAD, 0.0, picked.astype(np.float64)).sum(axis=-1)
 
 
 def _best(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:

@@ -76,12 +76,12 @@ class _Level:
 
     def followers(self, contexts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """All that follow some contexts, ABSENT ones too: the context's place among these, and their own."""
-        there = np.maximum(contexts, 0)
-        starts = self.ends[there]
-        counts = np.where(contexts == ABSENT, 0, self.ends[there + 1] - starts)
-        texts = np.repeat(np.arange(len(contexts)), counts)
+        known = np.flatnonzero(contexts != ABSENT)
+        starts = self.ends[contexts[known]]
+        counts = self.ends[contexts[known] + 1] - starts
+        texts = np.repeat(known, counts)
         before = np.cumsum(counts) - counts
-        return texts, np.arange(len(texts)) + (starts - before)[texts]
+        return texts, np.arange(len(texts)) + np.repeat(starts - before, counts)
 
 
 class Ngrams:

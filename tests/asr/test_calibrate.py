@@ -12,7 +12,7 @@ from asr.__main__ import main
 from asr.calibrate import Dev, choose_floor, silenced
 from asr.heard import Heard, Stretch, Taped, gather, listen, write, write_above
 from asr.hotword_worth import rarest, recall
-from asr.tries import Tried, attempt, attempts, best, directions_table, ways
+from asr.tries import Tried, attempt, attempts, beams, best, choices, cost, directions_table, heads
 from stapes import onnxfile
 from stapes.events import TextFinished
 from stapes.model import Model
@@ -20,7 +20,8 @@ from stapes.samples import Samples
 from stapes.scoring import judge
 from stapes.stream import Stream
 from stapes.tasks.asrparams import AsrParams
-from tests.tools import tiny_asr
+from stapes.tasks.ngrams import Ngrams
+from tests.tools import tiny_asr, tiny_ngrams
 from tests.tools.signals import every, feed_in, high, low, quiet, words
 from training.utterances import ManifestError
 
@@ -103,7 +104,7 @@ def test_what_was_trained_on_is_refused(data: Path, model: Taped) -> None:
 
 def test_every_way_is_tried(model: Taped, clips: list[Heard]) -> None:
     tried = attempts(model, clips)
-    assert len(tried) == 2 + 2 * 3 * 3 + 3 * 3
+    assert len(tried) == 2 * (1 + 3 * 5) + 3 * 3
     assert len({json.dumps(one.params, sort_keys=True) for one in tried}) == len(tried)
     for one in tried:
         results = [judge(Model.load(model.path).fork(**one.params), x) for x in SOUNDS.values()]
@@ -116,12 +117,29 @@ def test_every_way_is_tried(model: Taped, clips: list[Heard]) -> None:
     assert "| beam 2 | 50.00 | 50.00 | 50.00 |" in directions_table(tried)
 
 
+def test_a_language_model_is_weighed(model: Taped, clips: list[Heard]) -> None:
+    """Every n-gram is as likely as any other: it changes nothing, and the first weights tried remain."""
+    flat = tiny_ngrams.write({(s,): (-2.0, 0.0) for s in range(len(tiny_asr.LABELS))}, tiny_asr.LABELS)
+    fork = model.fork()
+    fork.language = Ngrams(flat, tiny_asr.LABELS)
+    tried = attempts(fork, clips)
+    weighed = [one for one in tried if one.params.get("lm_weight")]
+    assert {(one.params["lm_weight"], one.params["lm_bonus"]) for one in weighed} >= {(0.4, 1.5), (0.5, 2.0)}
+    for one in weighed[::13]:
+        fresh = fork.fork(**one.params)
+        assert list(one.texts) == [write(each, fresh) for each in clips]
+    told = heads(tried)
+    assert {one.params["prefixes"] for one in told if one.params.get("lm_weight")} == {64}
+    assert len(told) == 2 * 2 + 2 * len(weighed) // 16 + 3 * 3
+    assert best(told) is best(tried)
+
+
 def test_ways_of_less() -> None:
     own = AsrParams(step_frames=8)
-    assert {way["search"] for way in ways(own, second=False)} == {"ctc"}
-    forwards = list(ways(replace(own, directions="l2r"), second=True))
-    assert {way.get("backwards", 0) for way in forwards} == {0}
-    assert {way.get("directions", "l2r") for way in forwards} == {"l2r"}
+    assert {way["search"] for way in choices(own, second=False)} == {"ctc"}
+    forwards = replace(own, directions="l2r")
+    assert {way.get("backwards", 0) for way in choices(forwards, second=True)} == {0}
+    assert {way["directions"] for way in beams(forwards)} == {"l2r"}
 
 
 def _heard(symbol: int, sure: float, text: str) -> Heard:
@@ -172,6 +190,8 @@ def test_of_equally_good_ways_the_first_is_taken() -> None:
     tried = [one("ctc", 2, 0), one("rescore", 0, 1), one("beam", 1, 0)]
     assert best(tried) is tried[1]
     assert (tried[0].wer("a"), tried[0].wer("b"), tried[0].wer()) == (0.5, 0.0, 0.4)
+    assert best(tried, even=True) is tried[2]
+    assert [cost(each, even=True) for each in tried] == [0.25, 0.5, 0.125]
 
 
 def test_hotwords_are_the_rarest_words() -> None:
@@ -200,5 +220,10 @@ def test_the_command(data: Path, model: Taped, tmp_path: Path, capsys: pytest.Ca
     assert not figures["floor"]["enough"]
     assert "does not silence 99 %" in said
     assert figures["test_noise"] == {"other": {"clips": 1, "no_speech": 1, "text_before": 0, "text": 0}}
+    flat = tiny_ngrams.write({(s,): (-2.0, 0.0) for s in range(len(tiny_asr.LABELS))}, tiny_asr.LABELS)
+    (tmp_path / "asr.lm").write_bytes(flat)
+    assert main([*arguments, "--language-model", str(tmp_path / "asr.lm"), "--even"]) == 0
+    assert "lm_weight 0.4, lm_bonus 1.5" in capsys.readouterr().out
+    assert onnxfile.language_model(out.read_bytes()) == flat
     assert main([*arguments[:-6], "--dev", "speech:train"]) == 1
     assert "was trained on" in capsys.readouterr().err
