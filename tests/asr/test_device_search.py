@@ -14,7 +14,7 @@ import torch
 import asr.ctc
 from asr.decoder import DecoderSpec
 from asr.encoder import EncoderSpec
-from asr.exporting import Streaming, Writing, without_paths
+from asr.exporting import Streaming, Writing
 from asr.recipe import AsrRecipe, DataSpec, Directions, Part
 from asr.rescoring import RescoreSpec, rescore
 from asr.search import BeamSpec, search
@@ -231,26 +231,6 @@ def test_the_file_streams_and_judges_clips(exported: Path) -> None:
         assert "text" in judge(model.fork(search=way), _sound(0))
     padded = np.concatenate([np.zeros(16_000, np.float32), _sound(0), np.zeros(16_000, np.float32)])
     assert feed_in(Stream(model), padded, []) == feed_in(Stream(model), padded, [999] * 60)
-
-
-def test_no_path_of_this_machine_travels_in_the_model() -> None:
-    part = Part(teacher="/home/me/teach/asr")
-    data = DataSpec(
-        train={"/home/me/data/an4": part, "plain": Part()},
-        dev={"/home/me/data/an4": Part()},
-        noise=("/home/me/noise",),
-        held={"/home/me/data/an4": 0.1},
-        vocabulary="/home/me/table.json",
-    )
-    recipe = replace(_recipe(), data=data, init="/home/me/runs/first/best.pt")
-    told = without_paths(to_dict(recipe))
-    assert "/home" not in json.dumps(told)
-    assert told["init"] == "best.pt"
-    assert told["data"]["vocabulary"] == "table.json"
-    assert told["data"]["train"]["an4"]["teacher"] == "asr"
-    assert told["data"]["train"]["plain"] == to_dict(recipe)["data"]["train"]["plain"]
-    assert "symbols" not in told
-    assert "symbols" in to_dict(recipe)
 
 
 @pytest.fixture(scope="module")
