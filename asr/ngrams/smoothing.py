@@ -8,6 +8,7 @@ Kneser-Ney smoothed n-gram models").
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,7 @@ def modified(levels: Sequence[Level], kept: Sequence[Kept]) -> list[Floats]:
     counts: list[Floats] = [levels[-1].raw.astype(np.float64)]
     for level, above, keep in zip(levels[-2::-1], levels[:0:-1], kept[:0:-1], strict=True):
         passed = np.where(keep, 1.0, counts[0])
-        counts.insert(0, level.alone + np.bincount(above.suffix, passed, minlength=len(level)))
+        counts.insert(0, level.alone + _sums(above.suffix, passed, len(level)))
     return counts
 
 
@@ -81,9 +82,15 @@ def smooth(levels: Sequence[Level], kept: Sequence[Kept], taken: Sequence[Floats
     found = [Smoothed(given, np.ones(1), np.array([total]))]
     for level, count, keep, take in zip(levels[1:], counts[1:], kept[1:], taken[1:], strict=True):
         size = len(found[-1].given)
-        history = np.bincount(level.context, count, minlength=size) + level.rare
+        history = _sums(level.context, count, size) + level.rare
         less = np.where(keep, count - take[np.minimum(count, 3).astype(np.int64)], 0.0)
         share = less / history[level.context]
-        spread = 1 - np.bincount(level.context, share, minlength=size)
+        spread = 1 - _sums(level.context, share, size)
         found.append(Smoothed(share + spread[level.context] * found[-1].given[level.suffix], spread, history))
     return found
+
+
+def _sums(places: NDArray[np.integer[Any]], values: Floats, size: int) -> Floats:
+    """(size,) sum of the values of each place."""
+    sums: Floats = np.bincount(places, values, minlength=size).astype(np.float64)
+    return sums

@@ -127,12 +127,13 @@ def judge(reader: Reader, texts: Sequence[Ids], starts: Sequence[int]) -> NDArra
     targets = np.full_like(inputs, PAD)
     for row, ids in enumerate(texts):
         for way, start in enumerate(starts):
-            told = ids if start == FORWARDS else ids[::-1]
-            inputs[row, way, : len(ids) + 1] = (start, *told)
-            targets[row, way, : len(ids) + 1] = (*told, END)
+            turned = ids if start == FORWARDS else ids[::-1]
+            inputs[row, way, : len(ids) + 1] = (start, *turned)
+            targets[row, way, : len(ids) + 1] = (*turned, END)
     logs, _ = reader.write(inputs.reshape(-1, most), None)
     picked = np.take_along_axis(logs.reshape(*targets.shape, -1), targets[..., None], axis=-1)[..., 0]
-    return np.where(targets == PAD, 0.0, picked.astype(np.float64)).sum(axis=-1)
+    told: NDArray[np.float64] = np.where(targets == PAD, 0.0, picked.astype(np.float64)).sum(axis=-1)
+    return told
 
 
 def _best(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:

@@ -157,7 +157,7 @@ class Ngrams:
             part = {name.rpartition(" ")[0]: x for name, x in self._parts.items() if name.endswith(f" {n}")}
             ends = np.zeros(self._followed[n - 2] + 1, np.int64)
             np.cumsum(part["followers"], out=ends[1:])
-            symbol, inner = part["symbol"] & (FOLLOWED - 1), part["symbol"] >= FOLLOWED
+            symbol, inner = part["symbol"] & np.uint16(FOLLOWED - 1), part["symbol"] >= FOLLOWED
             number = np.where(inner, np.cumsum(inner, dtype=np.int32) - 1, np.int32(ABSENT))
             wanted = self._followed[n - 1] if n < self.order else 0
             if (
