@@ -32,6 +32,8 @@ _TITLES = {
 _FRACTIONS = {2: "half", 4: "quarter"}
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)"
 
+_DIGIT = re.compile(r"\d")
+
 Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
 
 
@@ -87,7 +89,7 @@ def _fraction(match: re.Match[str]) -> str:
 
 
 # In this order: each rule leaves words, which the next ones pass over.
-_RULES: tuple[Rule, ...] = (
+_DIGIT_RULES: tuple[Rule, ...] = (
     (
         re.compile(rf"([$£€]) ?({_NUMBER})(?:\.(\d+))?(?: (thousand|million|billion|trillion)\b)?"),
         _money,
@@ -103,6 +105,8 @@ _RULES: tuple[Rule, ...] = (
     (re.compile(rf"(?<![\w.])({_NUMBER})?\.(\d+)(?![.\d])"), _decimal),
     (re.compile(r"(?<![\w)])-(?=\d)"), lambda _: "minus "),
     (re.compile(_NUMBER), lambda match: f" {_whole(match[0])} "),
+)
+_WORD_RULES: tuple[Rule, ...] = (
     (re.compile("[" + "".join(_SYMBOLS) + "]"), lambda match: f" {_SYMBOLS[match[0]]} "),
     (
         re.compile(rf"\b({'|'.join(_TITLES)})\.", re.I),
@@ -119,14 +123,17 @@ def _cased(words: str, like: str) -> str:
 
 def fold(text: str) -> str:
     """Letters without their accents, plain quotes and hyphens; other scripts stay as they are."""
-    spread = unicodedata.normalize("NFKD", text.translate(_FOLDED))
+    text = text.translate(_FOLDED)
+    if text.isascii():  # as books are, once their quotes are plain
+        return text
+    spread = unicodedata.normalize("NFKD", text)
     return "".join(char for char in spread if not unicodedata.combining(char)).replace("⁄", "/")
 
 
 def spell_out(text: str) -> str:
     """English with numbers, money and symbols in words; case and punctuation stay, for synthesisers."""
     text = fold(text)
-    for pattern, say in _RULES:
+    for pattern, say in (*(_DIGIT_RULES if _DIGIT.search(text) else ()), *_WORD_RULES):
         text = pattern.sub(say, text)
     return " ".join(text.split())
 
