@@ -469,4 +469,4 @@ def test_compares(data: Path, cache: Path, tmp_path: Path, capsys: pytest.Captur
     assert figures["multiplies_per_second"] > 1e5
     assert figures["rtf"] > 0
     assert main([*command, "--only", "tiny", "nobody"]) == 1
-    assert "has no networks nobody; it has tiny" in capsys.readouterr().err
+    assert "nothing is called nobody; there is tiny" in capsys.readouterr().err
