@@ -16,8 +16,8 @@ from stapes.tasks.edits import distance, normalise
 
 BEAMS = (2, 4, 8)
 PREFIXES = (8, 16)
-PREFIXES_WITH_LANGUAGE = (64,)
-"""A language model has something to choose among."""
+PREFIXES_WITH_LANGUAGE = (64, 128)
+"""A language model has something to choose among. Its weights are found with the first."""
 CTC_WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0)
 SHARES = (0.0, 0.5, 1.0)
 """Of rescoring: shares of the direction from right to left."""
@@ -127,8 +127,13 @@ def attempts(model: Model, heard: Sequence[Heard], *, even: bool = False) -> lis
     for prefixes in PREFIXES:
         tried += searches(model, heard, {"prefixes": prefixes, **without})
     if model.language is not None:
-        for prefixes in PREFIXES_WITH_LANGUAGE:
-            tried += _climb(model, heard, prefixes, even=even)
+        first, *others = PREFIXES_WITH_LANGUAGE
+        climbed = _climb(model, heard, first, even=even)
+        found = best(climbed, even=even).params
+        weights = {key: found[key] for key in ("lm_weight", "lm_bonus")}
+        tried += climbed
+        for prefixes in others:
+            tried += searches(model, heard, {"prefixes": prefixes, **weights})
     if model.reader is not None:
         every = list(beams(AsrParams.of(model.spec)))
         tried += [attempt(model, heard, params) for params in tqdm(every, desc="the decoder alone")]

@@ -129,7 +129,7 @@ def test_a_language_model_is_weighed(model: Taped, clips: list[Heard]) -> None:
         fresh = fork.fork(**one.params)
         assert list(one.texts) == [write(each, fresh) for each in clips]
     told = heads(tried)
-    assert {one.params["prefixes"] for one in told if one.params.get("lm_weight")} == {64}
+    assert {one.params["prefixes"] for one in told if one.params.get("lm_weight")} == {64, 128}
     assert len(told) == 2 * 2 + 2 * len(weighed) // 16 + 3 * 3
     assert best(told) is best(tried)
 
