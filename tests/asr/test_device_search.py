@@ -25,7 +25,7 @@ from export.quantise import quantise_dynamically
 from export.second_graph import pack, second_parity
 from stapes.fbank import fbank
 from stapes.model import Model
-from stapes.onnxfile import SECOND_GRAPH, second_graph, stamp
+from stapes.onnxfile import SECOND_GRAPH, language_model, second_graph, stamp
 from stapes.reader import MemoryReader
 from stapes.scoring import judge
 from stapes.spec import FbankSpec
@@ -33,6 +33,7 @@ from stapes.stream import Stream
 from stapes.tasks import beam
 from stapes.tasks.ctc import PrefixBeam
 from stapes.tasks.hotwords import Hotwords
+from tests.tools import tiny_ngrams
 from tests.tools.signals import feed_in
 from training.recipe import to_dict
 
@@ -83,6 +84,9 @@ def _sound(seed: int, seconds: float = 1.5) -> np.ndarray:
     return (0.3 * np.sin(2 * np.pi * hz * time) + 0.01 * generator.normal(size=time.size)).astype(np.float32)
 
 
+GRAMS = {(symbol,): (-2.0, 0.0) for symbol in range(len(SYMBOLS))}
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("asr")
@@ -101,7 +105,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "provenance": {"data": ["/home/me/tones"], "hours": {"/home/me/tones": 0.1}},
     }
     torch.save(checkpoint, folder / "best.pt")
-    report = export(folder / "best.pt", folder / "asr.onnx", folder / "data")
+    (folder / "asr.lm").write_bytes(tiny_ngrams.write(GRAMS, SYMBOLS))
+    report = export(folder / "best.pt", folder / "asr.onnx", folder / "data", language=folder / "asr.lm")
     assert report.second is not None
     assert report.second < 1e-4
     assert report.random.whole < 1e-4
@@ -121,6 +126,13 @@ def _heard(path: Path, seed: int) -> tuple[MemoryReader, torch.Tensor, np.ndarra
     model.reader.read(0, len(scores))
     assert memory.shape[1] == len(scores)
     return model.reader, memory, scores
+
+
+def test_the_language_model_travels_in_the_file(exported: Path) -> None:
+    assert language_model(exported.read_bytes()) == tiny_ngrams.write(GRAMS, SYMBOLS)
+    model = Model.load(exported)
+    assert model.language is not None
+    np.testing.assert_allclose(model.language.rows(model.language.start), -2)
 
 
 def test_streamed_scores_are_those_of_the_whole(exported: Path) -> None:
