@@ -63,8 +63,11 @@ class _Recent:
         return self._frames[start - self._first : end - self._first]
 
     def forget(self, before: int | None) -> None:
-        """Frames that will not be wanted: those before a number, or if None all but what a start needs."""
-        keep = self.count - self._memory if before is None else before
+        """Frames that will not be wanted: those before a number, or if None all but what a start needs.
+
+        Speech after a keyword begins where the keyword ends, which may be frames that are yet to come.
+        """
+        keep = self.count - self._memory if before is None else min(before, self.count)
         if keep > self._first:
             self._frames = self._frames[keep - self._first :].copy()
             self._first = keep
