@@ -10,7 +10,7 @@ from asr.judging import JudgeSpec, judge
 from asr.recipe import AsrRecipe, Directions, Part
 from asr.task import AsrTask, load_network
 from training.checkpoint import read
-from training.comparison import found, keep, missing
+from training.comparison import found, keep, missing, runs
 from training.loop import fit
 from training.recipe import load
 from training.seeds import interval
@@ -43,14 +43,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> str:
     """Trains what is missing (runs resume), judges it, then writes table.json and gives the table."""
     comparison = load(Comparison, args.recipe, args.set)
+    ways, seeds, shared = comparison.directions, comparison.seeds, comparison.shared
     if args.judge_only:
-        for out in sorted(each.parent for each in args.out.glob("*-[0-9]*/best.pt")):
-            keep(out, judged(out / "best.pt", comparison, args.data, args.cache))
-        return table(args.out, comparison)
-    shared, directions = comparison.shared, {str(one): one for one in comparison.directions}
-    for name, seed, out in missing(args.out, list(directions), comparison.seeds):
-        recipe = replace(shared, directions=directions[name], loop=replace(shared.loop, seed=seed))
-        fit(AsrTask(recipe, args.data, args.cache), recipe.loop, out)
+        wanted = [one for one in runs(args.out, ways, seeds) if (one[2] / "best.pt").exists()]
+    else:
+        wanted = list(missing(args.out, ways, seeds))
+    for way, seed, out in wanted:
+        if not args.judge_only:
+            recipe = replace(shared, directions=way, loop=replace(shared.loop, seed=seed))
+            fit(AsrTask(recipe, args.data, args.cache), recipe.loop, out)
         keep(out, judged(out / "best.pt", comparison, args.data, args.cache))
     return table(args.out, comparison)
 
@@ -76,11 +77,11 @@ def table(out: Path, comparison: Comparison) -> str:
     """Markdown: mean error rate over seeds with its 95 % interval (Student's t over seeds), in percent."""
     lines = []
     everything: dict[str, dict[str, list[float]]] = {}
-    runs = found(out, comparison.directions)
+    found_by = found(out, comparison.directions)
     for part in comparison.test:
         rows: dict[str, list[float]] = defaultdict(list)
         worth: dict[str, list[dict[str, int]]] = defaultdict(list)
-        for directions, done in runs.items():
+        for directions, done in found_by.items():
             for figures in (run.get(part, {"error": {}}) for run in done):
                 for way, rate in figures["error"].items():
                     rows[f"{directions} | {way}"].append(rate)

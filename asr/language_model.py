@@ -128,10 +128,11 @@ class _Learnt:
 
     def _new(self, texts: Sequence[str]) -> Iterator[str]:
         for text in texts:
-            if text.count(" ") < _LONG or (key := hash(text)) not in self._seen:
-                yield text
-                if text.count(" ") >= _LONG:
-                    self._seen.add(key)
+            if text.count(" ") >= _LONG:
+                if (key := hash(text)) in self._seen:
+                    continue
+                self._seen.add(key)
+            yield text
 
     def tokens(self) -> NDArray[np.uint16]:
         """All of them, end to end."""

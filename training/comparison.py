@@ -3,25 +3,31 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from training.recipe import RecipeError
 
 _FIGURES = "test.json"
+Name = TypeVar("Name", bound=str)
+
+
+def runs(out: Path, names: Sequence[Name], seeds: Iterable[int]) -> Iterator[tuple[Name, int, Path]]:
+    """Names, seeds and folders of all runs, seed by seed: a comparison that is interrupted is balanced."""
+    for seed in seeds:
+        for name in names:
+            yield name, seed, out / f"{name}-{seed}"
 
 
 def missing(
-    out: Path, names: Sequence[str], seeds: Iterable[int], only: Sequence[str] | None = None
-) -> Iterator[tuple[str, int, Path]]:
-    """Names, seeds and folders of the runs without figures.
-
-    Seed by seed, so that a comparison which is interrupted is balanced.
+    out: Path, names: Sequence[Name], seeds: Iterable[int], only: Sequence[str] | None = None
+) -> Iterator[tuple[Name, int, Path]]:
+    """Those of `runs` that have no figures.
 
     Args:
         out: folder of the comparison; it is made.
         names: what is compared.
         seeds: of each.
-        only: of the names, those that are wanted now; None: all.
+        only: of the names, those that are wanted now; none: all.
 
     Raises:
         RecipeError: `only` has a name that is not among the names.
@@ -29,11 +35,9 @@ def missing(
     if strange := sorted(set(only or ()) - set(names)):
         raise RecipeError(f"nothing is called {', '.join(strange)}; there is {', '.join(names) or 'nothing'}")
     out.mkdir(parents=True, exist_ok=True)
-    for seed in seeds:
-        for name in names:
-            run = out / f"{name}-{seed}"
-            if (only is None or name in only) and not (run / _FIGURES).exists():
-                yield name, seed, run
+    for name, seed, run in runs(out, names, seeds):
+        if (not only or name in only) and not (run / _FIGURES).exists():
+            yield name, seed, run
 
 
 def keep(run: Path, figures: dict[str, Any]) -> None:

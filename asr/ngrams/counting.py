@@ -7,7 +7,7 @@ by the bits of a key.
 
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,16 +85,12 @@ def count(tokens: NDArray[np.uint16], labels: int, order: int, least: int = 1) -
         following[at[kept]] = number[kept]
         predicted = (following == _NONE) & (places != _NONE) & (depth > 0)
         alone = np.bincount(places[predicted], minlength=len(before))
-        levels[-1] = _with(before, alone)
+        levels[-1] = replace(before, alone=alone)
         rarest = int((depth >= length - 1).sum() - kept.sum())
         levels.append(Level(context, symbol, suffix, raw, np.zeros(0, np.int64), rare, rarest))
         places = following
-    levels[-1] = _with(levels[-1], levels[-1].raw)
+    levels[-1] = replace(levels[-1], alone=levels[-1].raw)
     return levels
-
-
-def _with(level: Level, alone: Ints) -> Level:
-    return Level(level.context, level.symbol, level.suffix, level.raw, alone, level.rare, level.rarest)
 
 
 def _depths(tokens: NDArray[np.uint16]) -> NDArray[np.int32]:

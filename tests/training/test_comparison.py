@@ -22,5 +22,6 @@ def test_runs_are_missing_seed_by_seed_until_their_figures_are_kept(tmp_path):
 
 def test_only_what_is_wanted_is_run_and_a_strange_name_is_refused(tmp_path):
     assert [name for name, _, _ in missing(tmp_path, ["a", "b"], (0,), ["b"])] == ["b"]
+    assert [name for name, _, _ in missing(tmp_path, ["a", "b"], (0,), [])] == ["a", "b"]
     with pytest.raises(RecipeError, match="nothing is called c; there is a, b"):
         list(missing(tmp_path, ["a", "b"], (0,), ["c"]))
