@@ -7,7 +7,7 @@ from time import process_time
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.heard import Heard
+from asr.heard import Heard, rehear
 from stapes.model import Model
 from stapes.tasks.asr import TextDecoder
 from stapes.tasks.asrparams import AsrParams
@@ -79,9 +79,7 @@ def candidates(heard: Heard, model: Model) -> Candidates:
     params = AsrParams.of(model.spec)
     parts, start, judging = list[Part](), process_time(), 0.0
     for stretch in heard.stretches:
-        if model.reader is not None and stretch.memory is not None:
-            model.reader.reset()
-            model.reader.hear(stretch.memory)
+        rehear(stretch, model)
         decoder = _Keeping(model.spec, model.extras)
         decoder.parts, decoder.judging = [], 0.0
         at = len(stretch.scores) * params.step_frames * model.spec.features.hop_samples

@@ -14,14 +14,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from stapes.model import Model
-from stapes.reader import MemoryReader, SecondGraph
 from stapes.samples import Frames
 from stapes.scoring import score
 from stapes.spec import ModelSpec, Scores
 from stapes.stream import Stream
 from stapes.tasks import asr
 from stapes.tasks.asrparams import AsrParams
-from stapes.tasks.ngrams import Ngrams
 from stapes.tasks.symbols import BLANK
 from training.audio import read_audio
 from training.utterances import ManifestError, Recording, read_manifest
@@ -62,24 +60,16 @@ class Heard:
 class Taped(Model):
     """A model that keeps the scores and memory of each call."""
 
-    def __init__(
-        self,
-        session: Any,
-        spec: ModelSpec,
-        path: Path,
-        second: SecondGraph | None = None,
-        language: Ngrams | None = None,
-    ) -> None:
-        super().__init__(session, spec, path, second, language)
+    def __init__(self, *parts: Any) -> None:
+        """As `Model`."""
+        super().__init__(*parts)
         self._tape: list[tuple[list[Scores], list[NDArray[np.float32]]]] = [([], [])]
-        if second is not None:
-            self.reader = _Copied(second, len(spec.labels))
 
     def __call__(self, frames: Frames) -> Scores:
         """As `Model`."""
         scores = super().__call__(frames)
         self._tape[-1][0].append(scores)
-        if isinstance(self.reader, _Copied):
+        if self.reader is not None:
             self._tape[-1][1].append(self.reader.last)
         return scores
 
@@ -96,17 +86,6 @@ class Taped(Model):
             for scores, memory in tape
             if scores
         )
-
-
-class _Copied(MemoryReader):
-    """A reader that shows what it heard last."""
-
-    last: NDArray[np.float32]
-
-    def hear(self, memory: NDArray[np.float32]) -> None:
-        """As `MemoryReader`."""
-        self.last = memory.copy()
-        super().hear(memory)
 
 
 def gather(data: Path, sets: Sequence[str], split: str, spec: ModelSpec, most: int = 0) -> list[Recording]:
@@ -174,13 +153,18 @@ def listen(model: Taped, recordings: Sequence[Recording], *, stream: bool) -> It
         yield Heard(str(each.fields["folder"]), str(text or ""), stretches, len(samples) / rate, spent)
 
 
+def rehear(stretch: Stretch, model: Model) -> None:
+    """A model's reader then has what was heard, as if the model had just heard it."""
+    if model.reader is not None and stretch.memory is not None:
+        model.reader.reset()
+        model.reader.hear(stretch.memory)
+
+
 def write(heard: Heard, model: Model) -> str:
     """The text of a recording, as a model with these params would have written it; "" if there is none."""
     texts = []
     for stretch in heard.stretches:
-        if model.reader is not None and stretch.memory is not None:
-            model.reader.reset()
-            model.reader.hear(stretch.memory)
+        rehear(stretch, model)
         texts.append(str(asr.clip(stretch.scores, model.spec, model.extras)["text"]))
     return " ".join(filter(None, texts))
 

@@ -76,6 +76,11 @@ class MemoryReader:
         """The next (steps, blocks * 2 * heads * width) of the first graph. They are copied."""
         self._heard.append(memory.copy())
 
+    @property
+    def last(self) -> NDArray[np.float32]:
+        """What was heard last, (steps, width); ask before anything is read or forgotten."""
+        return self._heard[-1]
+
     def forget(self, before: int) -> None:
         """Steps before this one will not be read again."""
         self._heard = [self._joined()[before - self._first :].copy()]
