@@ -68,8 +68,8 @@ def run(args: argparse.Namespace) -> str:
             f"order must be 1 to 16 and the size above 0, got {args.order}, {args.size_mb}"
         )
     vocabulary = Vocabulary.load(args.vocabulary)
-    dev = {name: _named(name, "dev") for name in args.dev}
-    tests = [text for name in args.without for text in _named(name, "")]
+    dev = {name: _named(name, "dev", args.normaliser) for name in args.dev}
+    tests = [text for name in args.without for text in _named(name, "", args.normaliser)]
     learnt = _Learnt(vocabulary, Withheld([*tests, *(text for texts in dev.values() for text in texts)]))
     rng = np.random.default_rng(args.seed)
     files = [(source, path) for source in args.texts for path in source.files()]
@@ -167,7 +167,7 @@ def perplexity(ngrams: Ngrams, vocabulary: Vocabulary, texts: Sequence[str]) -> 
     return Perplexity(exp(-total / symbols), exp(-total / words))
 
 
-def _named(name: str, usual: str) -> list[str]:
+def _named(name: str, usual: str, normaliser: str) -> list[str]:
     """Transcripts of FOLDER or FOLDER:SPLIT."""
     folder, _, split = name.partition(":")
-    return transcripts([Path(folder)], [split or usual] if split or usual else [])
+    return transcripts([Path(folder)], list(filter(None, [split or usual])), normaliser)

@@ -98,24 +98,31 @@ class Withheld:
         return found
 
 
-def transcripts(folders: Sequence[Path], splits: Sequence[str] = ()) -> list[str]:
+def transcripts(
+    folders: Sequence[Path], splits: Sequence[str] = (), normaliser: str = "english"
+) -> list[str]:
     """Normalised texts of manifests.
 
     Args:
         folders: each with a manifest.jsonl.
         splits: that count; none: all.
+        normaliser: key of `NORMALISERS`.
 
     Raises:
         ManifestError: a folder has no manifest, or no text.
     """
     found = []
     for folder in folders:
-        rows = [row for row in read_manifest(folder) if not splits or row.split in splits]
-        texts = [english(str(row.fields.get("text", ""))) for row in rows]
-        if not any(texts):
+        texts = _of_manifest(folder, splits, normaliser)
+        if not texts:
             raise ManifestError(f"{folder}: no text of split {', '.join(splits) or 'any'}")
-        found += [text for text in texts if text]
+        found += texts
     return found
+
+
+def _of_manifest(folder: Path, splits: Sequence[str], normaliser: str) -> list[str]:
+    rows = [row for row in read_manifest(folder) if not splits or row.split in splits]
+    return [text for row in rows if (text := NORMALISERS[normaliser](str(row.fields.get("text", ""))))]
 
 
 def read(path: Path, normaliser: str = "english") -> list[str]:
@@ -123,14 +130,11 @@ def read(path: Path, normaliser: str = "english") -> list[str]:
 
     Paragraphs stand between empty lines; in a file without empty lines each line is one.
     """
-    normalise = NORMALISERS[normaliser]
     if path.name == "manifest.jsonl":
-        rows = [row for row in read_manifest(path.parent) if row.split == "train"]
-        found = [normalise(str(row.fields.get("text", ""))) for row in rows]
-    else:
-        text = path.read_text(encoding="utf-8", errors="replace").replace("\r", "")
-        paragraphs = text.split("\n\n") if "\n\n" in text else text.split("\n")
-        found = [each for paragraph in paragraphs for each in _grouped(paragraph, normaliser)]
+        return _of_manifest(path.parent, ["train"], normaliser)
+    text = path.read_text(encoding="utf-8", errors="replace").replace("\r", "")
+    paragraphs = text.split("\n\n") if "\n\n" in text else text.split("\n")
+    found = [each for paragraph in paragraphs for each in _grouped(paragraph, normaliser)]
     return [text for text in found if text]
 
 

@@ -78,6 +78,8 @@ def test_transcripts_of_splits(tmp_path: Path) -> None:
     assert transcripts([folder], ["test"]) == ["two men"]
     with pytest.raises(ManifestError, match="no text of split dev"):
         transcripts([folder], ["dev"])
+    chinese = _manifest(tmp_path / "zh", ("test", "你好，世界。"))
+    assert transcripts([chinese], normaliser="mandarin") == ["你好世界"]
 
 
 def test_what_generators_say_is_normalised_and_the_same_each_time() -> None:
