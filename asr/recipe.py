@@ -77,6 +77,10 @@ class AsrRecipe:
     """Added to the loss."""
     init: str = ""
     """Path of a checkpoint whose weights are taken over where name and shape are the same."""
+    init_parts: tuple[str, ...] = ()
+    """Weights that `init` gives, by the beginnings of their names, such as "encoder."; empty: all."""
+    frozen: tuple[str, ...] = ()
+    """Weights that stay as they are, by the beginnings of their names."""
     epoch_hours: float = 0.0
     """Audio of one epoch, all processes together; 0: each recording once, or as often as it repeats."""
     evaluate_attention: bool = False

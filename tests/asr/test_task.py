@@ -18,7 +18,7 @@ from asr.vocabulary import END, L2R, R2L
 from stapes.spec import FbankSpec
 from training.augment import MaskSpec
 from training.checkpoint import read, take_over
-from training.recipe import load
+from training.recipe import RecipeError, load
 from training.utterances import Recording, Utterances
 
 torch.set_num_threads(1)
@@ -130,6 +130,30 @@ def test_train_evaluate_resume(data: Path, recipe: Path, tmp_path: Path) -> None
     with torch.no_grad():
         figures = task.evaluate(model.eval())
     assert {"error/tones", "decoder_error/tones", "loss", "accuracy"} <= figures.keys()
+
+
+def test_parts_of_another_network_are_taken_over_and_stay(data: Path, recipe: Path, tmp_path: Path) -> None:
+    common = ["train", str(recipe), "--data", str(data), "--cache", str(data / "cache"), "--out"]
+    assert main([*common, str(tmp_path / "first")]) == 0
+    first = read(tmp_path / "first/best.pt")["model"]
+    changes = [f"init={tmp_path / 'first/best.pt'}", "loop.seed=5"]
+    parts = ['init_parts=["encoder."]', 'frozen=["encoder.", "ctc."]']
+    sets = [word for change in changes + parts for word in ("--set", change)]
+    assert main([*common, str(tmp_path / "second"), *sets]) == 0
+    second = read(tmp_path / "second/best.pt")["model"]
+    for name, weights in first.items():
+        if name.startswith("encoder."):
+            torch.testing.assert_close(second[name], weights, rtol=0, atol=0)
+    assert not torch.equal(second["ctc.weight"], first["ctc.weight"])  # as the seed made it
+    fresh = AsrTask(load(AsrRecipe, recipe, [*changes, *parts]), [data], data / "cache")
+    fresh.prepare(torch.device("cpu"))
+    assert {name for name, p in fresh.model().named_parameters() if not p.requires_grad} == {
+        name for name, _ in fresh.model().named_parameters() if name.startswith(("encoder.", "ctc."))
+    }
+    wrong = AsrTask(load(AsrRecipe, recipe, ['frozen=["encodr."]']), [data], data / "cache")
+    wrong.prepare(torch.device("cpu"))
+    with pytest.raises(RecipeError, match="encodr"):
+        wrong.model()
 
 
 def test_batches_repeat_themselves_and_differ_between_processes(data: Path, recipe: Path) -> None:
