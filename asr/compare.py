@@ -10,6 +10,7 @@ from asr.judging import JudgeSpec, judge
 from asr.recipe import AsrRecipe, Directions, Part
 from asr.task import AsrTask, load_network
 from training.checkpoint import read
+from training.command import add_recipe_arguments
 from training.comparison import found, keep, missing, runs
 from training.loop import fit
 from training.recipe import load
@@ -30,13 +31,7 @@ class Comparison:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of `python -m asr compare`."""
-    parser.add_argument(
-        "recipe", type=Path, help="a comparison's TOML file, such as asr/recipes/compare.toml"
-    )
-    parser.add_argument("--data", type=Path, nargs="+", default=[Path("../shared/data")])
-    parser.add_argument("--out", type=Path, default=Path("runs/asr-compare"))
-    parser.add_argument("--cache", type=Path, default=Path("runs/features"))
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    add_recipe_arguments(parser, "asr/recipes/compare.toml", Path("runs/asr-compare"), folders=True)
     parser.add_argument("--judge-only", action="store_true", help="train nothing, judge anew what is trained")
 
 

@@ -18,6 +18,7 @@ from dialect_id.recipe import DialectRecipe
 from dialect_id.student import load_network
 from dialect_id.task import DialectTask
 from training.checkpoint import averaged, read
+from training.command import add_recipe_arguments
 from training.comparison import found, keep, missing
 from training.loop import fit
 from training.multiplies import count_multiplies
@@ -40,17 +41,7 @@ class Comparison:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of `python -m dialect_id compare`."""
-    parser.add_argument(
-        "recipe", type=Path, help="a comparison's TOML file, such as dialect_id/recipes/compare.toml"
-    )
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of data sets")
-    parser.add_argument(
-        "--out", type=Path, default=Path("runs/compare-dialect_id"), help="folder of the runs and the table"
-    )
-    parser.add_argument(
-        "--cache", type=Path, default=Path("runs/features"), help="folder of computed features"
-    )
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a recipe key")
+    add_recipe_arguments(parser, "dialect_id/recipes/compare.toml", Path("runs/compare-dialect_id"))
     parser.add_argument(
         "--only", nargs="*", help="names of networks to train; the table shows all that are done"
     )

@@ -15,6 +15,7 @@ from kws.network import NetworkSpec
 from kws.recipe import KwsRecipe
 from kws.task import KwsTask, load_network
 from training.checkpoint import averaged, read
+from training.command import add_recipe_arguments
 from training.comparison import found, keep, missing
 from training.loop import fit
 from training.recipe import load
@@ -32,13 +33,7 @@ class Comparison:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of `python -m kws compare`."""
-    parser.add_argument(
-        "recipe", type=Path, help="a comparison's TOML file, such as kws/recipes/compare.toml"
-    )
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--out", type=Path, default=Path("runs/compare"))
-    parser.add_argument("--cache", type=Path, default=Path("runs/features"))
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    add_recipe_arguments(parser, "kws/recipes/compare.toml", Path("runs/compare"))
     parser.add_argument(
         "--only", nargs="*", help="names of networks to train; the table shows all that are done"
     )

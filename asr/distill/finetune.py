@@ -29,6 +29,7 @@ from stapes.fbank import frame_count
 from stapes.spec import FbankSpec
 from stapes.tasks.edits import error_rates
 from training.checkpoint import read
+from training.command import add_train_arguments, run_folder
 from training.fbank import Fbank
 from training.loop import fit
 from training.loopspec import LoopSpec
@@ -194,26 +195,22 @@ class FinetuneTask:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own arguments."""
-    parser.add_argument("recipe", type=Path, help="a TOML file, such as asr/distill/recipes/finetune.toml")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, default=Path("runs/features"))
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--anew", action="store_true")
+    """The command line of `python -m asr.distill finetune`."""
+    add_train_arguments(parser, "asr/distill/recipes/finetune.toml")
 
 
 def run(args: argparse.Namespace) -> str:
     """Trains, then judges the best weights on the test split: one line of JSON, also in OUT/test.json."""
     recipe = load(FinetuneRecipe, args.recipe, args.set)
     task = FinetuneTask(recipe, args.data, args.cache)
-    fit(task, recipe.loop, args.out, resume=not args.anew)
+    out = run_folder(args)
+    fit(task, recipe.loop, out, resume=not args.anew)
     model = task.model()
-    model.load_state_dict(read(args.out / "best.pt")["model"])
+    model.load_state_dict(read(out / "best.pt")["model"])
     figures = judge(
         task.downstream.splits["test"], task.guess(model.eval(), "test"), text=task.downstream.text
     )
     about = {"encoder": recipe.encoder, "random": recipe.random, "folder": recipe.folder, "part": recipe.part}
     line = json.dumps(about | {"seed": recipe.loop.seed} | figures)
-    (args.out / "test.json").write_text(line + "\n", encoding="utf-8")
+    (out / "test.json").write_text(line + "\n", encoding="utf-8")
     return line

@@ -1,7 +1,7 @@
 """A HuBERT of our own: units by k-means on cepstra, masked prediction, then again on its own features."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,9 +24,8 @@ from stapes.spec import FbankSpec
 from training.atomic import replacing
 from training.checkpoint import read
 from training.fbank import Fbank
-from training.loop import fit
 from training.loopspec import LoopSpec
-from training.recipe import build, load, to_dict
+from training.recipe import build, to_dict
 from training.whisper_cache import CacheSpec
 
 _SAMPLE = 200_000
@@ -187,11 +186,3 @@ def load_pretrained(path: Path) -> tuple[EncoderTeacher, Units]:
     project = model.project
     units = Units.of(model.embeddings.detach(), project.weight.detach(), project.bias.detach(), model.tau)
     return EncoderTeacher(model.encoder, name, features), units
-
-
-def run(
-    path: Path, overrides: Sequence[str], data: Path, cache: Path, out: Path, *, anew: bool
-) -> dict[str, Any]:
-    """Trains a recipe's iteration; the result is `training.loop.fit`'s."""
-    recipe = load(PretrainRecipe, path, overrides)
-    return fit(PretrainTask(recipe, data, cache), recipe.loop, out, resume=not anew)
