@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from asr import hotword_worth
-from asr.heard import Heard, Taped, gather, listen, write, write_above
+from asr.heard import Heard, Taped, Written, gather, listen
 from asr.tries import Tried, attempts, best, directions_table, heads, named, table, word_errors
 from stapes import onnxfile
 from stapes.model import Model
@@ -77,13 +77,14 @@ def _calibrate(args: argparse.Namespace, source: Path) -> str:
     own = AsrParams.of(model.spec)
     unhindered = model.fork(floor=0.0)
     dev = list(listen(model, gather(args.data, args.dev, "dev", model.spec, args.most), stream=False))
-    noise, tested = (
+    sounds = [
         list(listen(model, gather(args.data, sets, split, model.spec, args.most), stream=True))
         for sets, split in ((args.noise, "train"), (args.test_noise, "test"))
-    )
+    ]
     tried = attempts(unhindered, dev, even=args.even)
     chosen = best(tried, even=args.even)
     fork = unhindered.fork(**chosen.params)
+    noise, tested = (Written.by(fork, heard) for heard in sounds)
     floor = choose_floor(fork, Dev.of(dev, chosen), noise, args.silence, args.cost)
     figures: dict[str, Any] = {
         "params": {**chosen.params, "floor": floor.floor},
@@ -117,23 +118,24 @@ def _calibrate(args: argparse.Namespace, source: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Dev:
-    """Speech, and what was written of it without a floor."""
+    """Speech, and what was written of it."""
 
-    heard: Sequence[Heard]
-    texts: Sequence[str]
+    written: Written
     errors: Sequence[int]
+    """Of each text."""
     words: int
     """Wanted in all."""
 
     @classmethod
     def of(cls, heard: Sequence[Heard], tried: Tried) -> "Dev":
         """From a way to search."""
-        return cls(heard, tried.texts, tried.errors, sum(tried.words))
+        return cls(Written(heard, tried.texts), tried.errors, sum(tried.words))
 
     def cost(self, model: Model, floor: float) -> int:
         """Word errors that a floor adds, those that it takes from other clips not counted."""
-        texts = [write_above(h, t, model, floor) for h, t in zip(self.heard, self.texts, strict=True)]
-        added = (word_errors(h.text, t) - e for h, t, e in zip(self.heard, texts, self.errors, strict=True))
+        texts = self.written.above(model, floor)
+        parts = zip(self.written.heard, texts, self.errors, strict=True)
+        added = (word_errors(heard.text, text) - errors for heard, text, errors in parts)
         return sum(each for each in added if each > 0)
 
 
@@ -152,21 +154,20 @@ class Floor:
     """The least floor that would silence as much noise as wanted, whatever it costs."""
 
 
-def choose_floor(model: Model, dev: Dev, noise: Sequence[Heard], silence: float, cost: float) -> Floor:
+def choose_floor(model: Model, dev: Dev, noise: Written, silence: float, cost: float) -> Floor:
     """The smallest floor that silences noise, if it costs little; else the highest that does cost little.
 
     Args:
         model: with the params that decide otherwise, and no floor.
         dev: speech, written with these.
-        noise: as a stream heard it.
+        noise: as a stream heard it, written with these.
         silence: wanted share of noise clips without text.
         cost: word errors it may add, for each word of the dev clips.
     """
-    texts = [write(each, model) for each in noise]
 
     def loud(floor: float) -> bool:
-        said = sum(bool(write_above(h, t, model, floor)) for h, t in zip(noise, texts, strict=True))
-        return said > (1 - silence) * len(noise) + 1e-9
+        said = sum(map(bool, noise.above(model, floor)))
+        return said > (1 - silence) * len(noise.heard) + 1e-9
 
     # A higher floor never lets out more, nor costs less: both are found by halving. 1 silences all but
     # the certain, of which there are none to speak of.
@@ -189,16 +190,15 @@ def _first(holds: Callable[[int], bool], end: int = _FLOORS) -> int:
     return low
 
 
-def silenced(model: Model, noise: Sequence[Heard], floor: float) -> dict[str, Any]:
+def silenced(model: Model, noise: Written, floor: float) -> dict[str, Any]:
     """How many noise clips give text, by data set, without and with a floor."""
     found: dict[str, dict[str, Any]] = {}
-    for each in noise:
+    for each, text, left in zip(noise.heard, noise.texts, noise.above(model, floor), strict=True):
         part = found.setdefault(each.folder, {"clips": 0, "no_speech": 0, "text_before": 0, "text": 0})
-        text = write(each, model)
         part["clips"] += 1
         part["no_speech"] += not each.stretches
         part["text_before"] += bool(text)
-        part["text"] += bool(write_above(each, text, model, floor))
+        part["text"] += bool(left)
     return found
 
 

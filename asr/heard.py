@@ -183,3 +183,20 @@ def write_above(heard: Heard, text: str, model: Model, floor: float) -> str:
     if all(len(stretch.scores) < longest for stretch in heard.stretches) and (all(sure) or not any(sure)):
         return text if any(sure) else ""
     return write(heard, model.fork(floor=floor))
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Recordings, and what was written of them with a floor of 0."""
+
+    heard: Sequence[Heard]
+    texts: Sequence[str]
+
+    @classmethod
+    def by(cls, model: Model, heard: Sequence[Heard]) -> "Written":
+        """Writes them down with a model's params, whose floor is 0."""
+        return cls(heard, [write(each, model) for each in heard])
+
+    def above(self, model: Model, floor: float) -> list[str]:
+        """The texts with a floor; the model is that which wrote them."""
+        return [write_above(h, text, model, floor) for h, text in zip(self.heard, self.texts, strict=True)]

@@ -10,7 +10,7 @@ import soundfile
 
 from asr.__main__ import main
 from asr.calibrate import Dev, choose_floor, silenced
-from asr.heard import Heard, Stretch, Taped, gather, listen, write, write_above
+from asr.heard import Heard, Stretch, Taped, Written, gather, listen, write, write_above
 from asr.hotword_worth import rarest, recall
 from asr.tries import Tried, attempt, attempts, beams, best, choices, cost, directions_table, heads
 from stapes import onnxfile
@@ -162,7 +162,7 @@ def _heard(symbol: int, sure: float, text: str) -> Heard:
 def test_the_floor(model: Taped, silence: float, cost: float, wanted: tuple[float, bool, int]) -> None:
     sureness = [0.505, *[0.905] * 9]
     heard = [_heard(5, sure, "low") for sure in sureness]
-    noise = [_heard(6, sure, "") for sure in (0.305, 0.405, 0.605, 0.705)]
+    noise = Written.by(model, [_heard(6, sure, "") for sure in (0.305, 0.405, 0.605, 0.705)])
     tried = attempt(model, heard, {"search": "ctc"})
     assert tried.errors == (0,) * 10
     assert tried.rtf >= 0.01
