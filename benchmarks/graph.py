@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from stapes.model import Model
 from stapes.spec import ModelSpec
+from stapes.tasks import inputs_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,11 @@ class OperatorTime:
 
 
 def inputs(spec: ModelSpec, frames: int) -> dict[str, NDArray[np.float32]]:
-    """One call's inputs: `frames` frames of noise and the states at their start."""
+    """One call's inputs: `frames` frames of noise, the states at their start, the task's numbers."""
     generator = np.random.default_rng(0)
     features = generator.normal(-5, 4, (1, frames, spec.features.mels)).astype(np.float32)
-    return {"frames": features} | {
-        state.name: np.zeros((1, *state.shape), np.float32) for state in spec.states
-    }
+    names = (state.name for state in spec.states)
+    return {"frames": features, **dict(zip(names, spec.start(), strict=True)), **inputs_of(spec)}
 
 
 def session(path: Path, profile: Path | None = None) -> onnxruntime.InferenceSession:

@@ -74,7 +74,7 @@ def random_parity(
         batch = 1 if case == 0 else int(generator.integers(1, 6))
         frames = _random_length(spec, fixed, case, generator)
         first, second = (_random_frames(batch, frames, spec, generator) for _ in range(2))
-        states = [np.zeros((batch, *state.shape), np.float32) for state in spec.states]
+        states = spec.start(batch)
         numbers = [generator.random((batch, 1), np.float32) for _ in inputs_of(spec)]
         where = f"batch {batch}, {frames} frames"
         for turn, features in (("first", first), ("next", second)):
@@ -97,10 +97,10 @@ def real_parity(module: nn.Module, model: Model, clips: Iterable[Samples]) -> Re
         ParityError: a difference above TOLERANCE.
     """
     spec, worst, count, steps = model.spec, 0.0, 0, 0
-    numbers = [np.full((1, 1), value, np.float32) for value in inputs_of(spec).values()]
+    numbers = inputs_of(spec).values()
     for samples in clips:
         features = FbankStream(spec.features).accept(samples)
-        states = [np.zeros((1, *state.shape), np.float32) for state in spec.states]
+        states = spec.start()
         model.reset()
         got, wanted = [], []
         for piece in pieces(features, spec):

@@ -73,7 +73,7 @@ class SpeechReader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime 
         generator = np.random.default_rng(0)
         for features in recordings:
             numbers = [generator.random((1, 1), np.float32) for _ in inputs_of(spec)]
-            states = [np.zeros((1, *state.shape), np.float32) for state in spec.states]
+            states = spec.start()
             for piece in pieces(features, spec):
                 inputs = [np.ascontiguousarray(piece[None], np.float32), *states, *numbers]
                 feeds = dict(zip(input_names(spec), inputs, strict=True))

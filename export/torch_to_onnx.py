@@ -33,16 +33,6 @@ def output_names(spec: ModelSpec, memory: bool = False) -> list[str]:
     return ["scores", *(f"{state.name}_next" for state in spec.states), *["memory"] * memory]
 
 
-def start(spec: ModelSpec, batch: int) -> list[Tensor]:
-    """The states before the first frame: zeros, (batch, *shape) each."""
-    return [torch.zeros(batch, *state.shape) for state in spec.states]
-
-
-def numbers(spec: ModelSpec, batch: int) -> list[Tensor]:
-    """The numbers that the task gives, (batch, 1) each."""
-    return [torch.full((batch, 1), value) for value in inputs_of(spec).values()]
-
-
 def to_onnx(module: nn.Module, spec: ModelSpec, one_hop: bool = False, memory: bool = False) -> ir.Model:
     """Exports a module with dynamic batch and time; see `Exportable` for `one_hop` and `memory`.
 
@@ -53,7 +43,8 @@ def to_onnx(module: nn.Module, spec: ModelSpec, one_hop: bool = False, memory: b
         ExportError: the exporter fails, or the graph's inputs and outputs are not those of the spec.
     """
     frames = spec.window.hop if one_hop else _example_frames(spec)
-    example = (torch.randn(2, frames, spec.features.mels), *start(spec, 2), *numbers(spec, 2))
+    others = (torch.from_numpy(array) for array in (*spec.start(2), *inputs_of(spec, 2).values()))
+    example = (torch.randn(2, frames, spec.features.mels), *others)
     time: Any = Dim.AUTO if spec.window.mode == "sliding" else Dim.DYNAMIC
     if spec.streamed:
         time = Dim.STATIC if one_hop else spec.window.hop * Dim("hops")

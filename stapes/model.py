@@ -75,10 +75,10 @@ class Model:
         self._second = second
         self.reader = MemoryReader(second, len(spec.labels)) if second else None
         self._states = tuple(state.name for state in spec.states)
-        self._numbers = {n: np.full((1, 1), value, np.float32) for n, value in inputs_of(spec).items()}
+        self._numbers = inputs_of(spec)
         self._outputs = ["scores", *(f"{name}_next" for name in self._states), *["memory"] * bool(second)]
         # Two sets of states: each call reads one and writes the other.
-        self._kept = [[np.zeros((1, *state.shape), np.float32) for state in spec.states] for _ in range(2)]
+        self._kept = [spec.start(), spec.start()]
         self._now = 0
         self._bound: _Bound | None = None
 

@@ -160,6 +160,10 @@ class ModelSpec:
         """Whether each call takes `window.hop` new frames, and the states remember the rest."""
         return self.window.mode == "stateful" or (self.window.mode == "segment" and bool(self.states))
 
+    def start(self, batch: int = 1) -> list[NDArray[np.float32]]:
+        """The states before the first frame: zeros, (batch, *shape) each."""
+        return [np.zeros((batch, *state.shape), np.float32) for state in self.states]
+
     def to_json(self) -> str:
         """The one metadata value that travels in the .onnx file."""
         return json.dumps(asdict(self), ensure_ascii=False, sort_keys=True)

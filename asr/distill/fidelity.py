@@ -41,7 +41,7 @@ def to_itself(student: Encoder, clips: Clips) -> Judge:
         for each in _periods(model):
             for samples in _cut(clips(), model.spec):
                 frames = torch.from_numpy(fbank(samples, model.spec.features))[None]
-                rate = [torch.tensor([[value]]) for value in inputs_of(each.spec).values()]
+                rate = [torch.from_numpy(value) for value in inputs_of(each.spec).values()]
                 with torch.inference_mode():
                     wanted = student(frames, None, *rate).states[-1][0]
                 found.append(_cosine(torch.from_numpy(features(each, samples, RATE)), wanted))

@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stapes.events import Event
 from stapes.spec import ModelSpec, Scores, SpecError
 from stapes.tasks import asr, dialect_id, encoder, kws
@@ -93,10 +96,11 @@ def task_of(spec: ModelSpec) -> Task:
     return TASKS[spec.task]
 
 
-def inputs_of(spec: ModelSpec) -> dict[str, float]:
-    """Numbers that a model's graph takes at each call, by name; none of a task that is not known.
+def inputs_of(spec: ModelSpec, batch: int = 1) -> dict[str, NDArray[np.float32]]:
+    """Numbers that a model's graph takes at each call, (batch, 1), by name; none of an unknown task.
 
     Raises:
         SpecError: params that are unknown or out of range.
     """
-    return dict(TASKS[spec.task].inputs(spec)) if spec.task in TASKS else {}
+    numbers = TASKS[spec.task].inputs(spec) if spec.task in TASKS else {}
+    return {name: np.full((batch, 1), value, np.float32) for name, value in numbers.items()}
