@@ -1,8 +1,8 @@
-"""`python -m kws`: train a recipe, compare networks, calibrate and evaluate a model, mine its mistakes."""
+"""`python -m kws`: train a recipe, compare networks, calibrate and evaluate a model, mine and cut clips."""
 
 import sys
 
-from kws import calibrate, compare, evaluate, mine
+from kws import calibrate, compare, cut, evaluate, mine
 from kws.clips import DataError
 from kws.recipe import KwsRecipe
 from kws.task import KwsTask
@@ -15,6 +15,7 @@ _COMMANDS: dict[str, tuple[command.Command, str]] = {
     "calibrate": (calibrate, "thresholds for a rate of false accepts"),
     "evaluate": (evaluate, "twelve-class accuracy, false accepts"),
     "mine": (mine, "cut out other speech that a model nearly fires in"),
+    "cut": (cut, "cut keywords out of running speech whose text is known"),
 }
 
 

@@ -7,14 +7,12 @@ are said in many languages.
 """
 
 import argparse
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -22,9 +20,9 @@ from kws.clips import UNKNOWN, Clip, DataError
 from kws.features import is_reserved, running_speech
 from kws.negatives import trained_on
 from kws.peaks import Listening, Tapped, smoothed
+from kws.sets import refuse_filled, write_set
 from kws.speech import recordings
 from stapes.samples import Samples
-from training.atomic import replacing
 from training.audio import read_audio
 
 HOMOPHONES = {"know": "no", "write": "right", "wright": "right", "rite": "right"}
@@ -72,8 +70,7 @@ def run(args: argparse.Namespace) -> str:
             f"{', '.join(sorted(strange))}: not in {model.spec.name}'s data.running ({', '.join(known)}), "
             "so calibration may use all of it"
         )
-    if args.out.exists() and any(args.out.iterdir()):
-        raise DataError(f"{args.out} is not empty")
+    refuse_filled(args.out)
     found: list[Near] = []
     seconds = 0.0
     for folder in args.running or known:
@@ -126,27 +123,21 @@ def summits(scores: NDArray[np.float32], least: float) -> list[int]:
 
 def cut(found: Sequence[Near], out: Path, rate: int) -> None:
     """Writes the second before each peak, and a manifest that says whose it is and which keyword was near."""
-    out.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for number, near in enumerate(found):
-        name = f"{near.keyword}_{number:05d}.flac"
-        soundfile.write(out / name, second_before(read_audio(near.clip.audio, rate), near.end, rate), rate)
-        rows.append(
+    clips = (
+        (
+            f"{near.keyword}_{number:05d}",
+            second_before(read_audio(near.clip.audio, rate), near.end, rate),
             {
-                "audio": name,
-                "duration": 1.0,
-                "split": "train",
                 "label": UNKNOWN,
                 "speaker": near.clip.speaker,
                 "near": near.keyword,
                 "peak": round(near.peak, 3),
                 "from": near.clip.audio.name,
-            }
+            },
         )
-    with replacing(out / "manifest.jsonl") as draft:
-        draft.write_text(
-            "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
-        )
+        for number, near in enumerate(found)
+    )
+    write_set(out, rate, clips)
 
 
 def second_before(samples: Samples, end: int, rate: int) -> Samples:
