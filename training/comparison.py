@@ -18,10 +18,10 @@ def runs(out: Path, names: Sequence[Name], seeds: Iterable[int]) -> Iterator[tup
             yield name, seed, out / f"{name}-{seed}"
 
 
-def missing(
+def wanted(
     out: Path, names: Sequence[Name], seeds: Iterable[int], only: Sequence[str] | None = None
 ) -> Iterator[tuple[Name, int, Path]]:
-    """Those of `runs` that have no figures.
+    """Those of `runs` whose names are wanted.
 
     Args:
         out: folder of the comparison; it is made.
@@ -36,12 +36,27 @@ def missing(
         raise RecipeError(f"nothing is called {', '.join(strange)}; there is {', '.join(names) or 'nothing'}")
     out.mkdir(parents=True, exist_ok=True)
     for name, seed, run in runs(out, names, seeds):
-        if (not only or name in only) and not (run / _FIGURES).exists():
+        if not only or name in only:
             yield name, seed, run
 
 
+def missing(
+    out: Path, names: Sequence[Name], seeds: Iterable[int], only: Sequence[str] | None = None
+) -> Iterator[tuple[Name, int, Path]]:
+    """Those of `wanted` that have no figures."""
+    for name, seed, run in wanted(out, names, seeds, only):
+        if not (run / _FIGURES).exists():
+            yield name, seed, run
+
+
+def kept(run: Path) -> dict[str, Any]:
+    """A run's figures so far; none if it has none."""
+    path = run / _FIGURES
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+
 def keep(run: Path, figures: dict[str, Any]) -> None:
-    """Writes a run's figures: it is done."""
+    """Writes a run's figures: it is done, or is so far."""
     (run / _FIGURES).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 

@@ -1,8 +1,8 @@
-"""`python -m asr.distill`: pre-train, distil, probe, and time encoders."""
+"""`python -m asr.distill`: pre-train, distil, probe, compare and time encoders."""
 
 import sys
 
-from asr.distill import finetune, pretrain, probes, speed
+from asr.distill import compare, finetune, pretrain, probes, speed
 from asr.distill.recipe import DistillRecipe
 from asr.distill.task import DistillTask
 from training import command
@@ -26,6 +26,7 @@ _COMMANDS: dict[str, tuple[command.Command, str]] = {
     "pretrain": (_PRETRAIN, "train a HuBERT of our own"),
     "probe": (probes, "what frozen features can do"),
     "finetune": (finetune, "what the encoder can do when it learns on"),
+    "compare": (compare, "students of one teacher and budget, judged alike: one table"),
     "speed": (speed, "time the full-size students"),
 }
 

@@ -16,7 +16,7 @@ from asr.distill.splits import speaker_of, split_recordings
 from asr.distill.task import load_student
 from asr.distill.teachers import EncoderTeacher, Teacher, load_teacher
 from stapes.spec import FbankSpec
-from stapes.tasks.edits import error_rates, normalise
+from stapes.tasks.edits import count_errors, normalise
 from training.audio import ClipStore, build_store
 from training.checkpoint import read
 from training.recipe import RecipeError, build
@@ -144,28 +144,30 @@ def greedy(best: Sequence[int], symbols: Sequence[str]) -> str:
 
 
 def judge(split: Split, given: Sequence[str], *, text: bool, times: int = 1000) -> dict[str, Any]:
-    """Accuracy, or WER and CER, of a split, each with a 95 % interval by drawing speakers anew."""
+    """Accuracy, or WER and CER, of a split, each with a 95 % interval by drawing speakers anew.
 
-    def figures(numbers: Sequence[int] | NDArray[np.int64]) -> dict[str, float]:
-        wanted = [split.answers[i] for i in numbers]
-        found = [given[i] for i in numbers]
-        if text:
-            rates = error_rates(wanted, found)
-            return {"wer": rates["wer"] or 0.0, "cer": rates["cer"] or 0.0}
-        return {"accuracy": float(np.mean([a == b for a, b in zip(wanted, found, strict=True)]))}
+    "tallies" holds what they are made of, for each speaker in the order of their names: [right, recordings],
+    or [wrong words, words, wrong characters, characters].
+    """
+    names = sorted(set(split.speakers))
+    tallies = np.zeros((len(names), 4 if text else 2), np.int64)
+    for speaker, wanted, found in zip(split.speakers, split.answers, given, strict=True):
+        told = count_errors(wanted, found) if text else (wanted == found, 1)
+        tallies[names.index(speaker)] += told
+    out: dict[str, Any] = {"n": len(given), "speakers": len(names)}
+    for place, key in enumerate(("wer", "cer") if text else ("accuracy",)):
+        some, of = tallies[:, 2 * place : 2 * place + 2].T
+        out[key] = round(float(some.sum() / max(1, of.sum())), 6)
+        if times:
+            drawn = draws(len(names), times)
+            low, high = np.quantile(some[drawn].sum(1) / of[drawn].sum(1).clip(1), (0.025, 0.975))
+            out[f"{key}_interval"] = [round(float(low), 4), round(float(high), 4)]
+    return out | {"tallies": tallies.tolist()}
 
-    out: dict[str, Any] = {"n": len(given), "speakers": len(set(split.speakers))}
-    out |= figures(range(len(given)))
-    members = [np.flatnonzero(np.array(split.speakers) == name) for name in sorted(set(split.speakers))]
-    rng = np.random.default_rng(0)
-    draws = [
-        figures(np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))]))
-        for _ in range(times)
-    ]
-    for key in draws[0] if draws else ():
-        low, high = np.quantile([draw[key] for draw in draws], (0.025, 0.975))
-        out[f"{key}_interval"] = [round(float(low), 4), round(float(high), 4)]
-    return out
+
+def draws(speakers: int, times: int = 1000) -> NDArray[np.int64]:
+    """(times, speakers) numbers of speakers, drawn with repetition: the same ones in each call."""
+    return np.random.default_rng(0).integers(0, speakers, (times, speakers))
 
 
 Hear = Callable[[NDArray[np.float32]], torch.Tensor]

@@ -33,7 +33,7 @@ from training.command import add_train_arguments, run_folder
 from training.fbank import Fbank
 from training.loop import fit
 from training.loopspec import LoopSpec
-from training.recipe import load, to_dict
+from training.recipe import RecipeError, load, to_dict
 from training.utterances import buckets, padded
 
 
@@ -41,8 +41,8 @@ from training.utterances import buckets, padded
 class FinetuneRecipe:
     """A whole recipe."""
 
-    encoder: str
-    """Path of a best.pt of `train` or `pretrain`."""
+    encoder: str = ""
+    """Path of a best.pt of `train` or `pretrain`; a comparison puts in its own."""
     random: bool = False
     """Only its shape, with fresh weights: what pre-training is held against."""
     folder: str = "an4"
@@ -52,6 +52,8 @@ class FinetuneRecipe:
     """Train on every part-th speaker: 1, 3, 10."""
     batch_s: float = 60.0
     """Seconds of a batch."""
+    epoch_steps: int = 0
+    """Batches of an epoch, so that parts of the speakers get as many steps as all; 0: all recordings once."""
     encoder_dropout: float = 0.1
     loop: LoopSpec = field(default_factory=LoopSpec)
 
@@ -112,12 +114,18 @@ class FinetuneTask:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches of the first epoch in one process."""
-        return max(1, len(self._numbers(0)) // self.spec.loop.devices)
+        """Batches of an epoch in one process: by the recipe, or those of the first."""
+        return self.spec.epoch_steps or max(1, len(self._numbers(0)) // self.spec.loop.devices)
 
     def prepare(self, device: torch.device) -> None:  # noqa: ARG002 - recordings stay on the CPU
-        """Opens the recordings."""
+        """Opens the recordings.
+
+        Raises:
+            RecipeError: the recipe names no encoder.
+        """
         spec = self.spec
+        if not spec.encoder:
+            raise RecipeError("key 'encoder' is missing: the path of a best.pt")
         self.downstream = load_downstream(self.data, spec.folder, spec.answer, self.cache, spec.part)
         self.features = load_encoder(Path(spec.encoder))[1]
         self.fbank = Fbank(self.features) if self.features else None
@@ -202,15 +210,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> str:
     """Trains, then judges the best weights on the test split: one line of JSON, also in OUT/test.json."""
     recipe = load(FinetuneRecipe, args.recipe, args.set)
-    task = FinetuneTask(recipe, args.data, args.cache)
     out = run_folder(args)
-    fit(task, recipe.loop, out, resume=not args.anew)
-    model = task.model()
-    model.load_state_dict(read(out / "best.pt")["model"])
-    figures = judge(
-        task.downstream.splits["test"], task.guess(model.eval(), "test"), text=task.downstream.text
-    )
+    figures = tune(FinetuneTask(recipe, args.data, args.cache), out, resume=not args.anew)
     about = {"encoder": recipe.encoder, "random": recipe.random, "folder": recipe.folder, "part": recipe.part}
     line = json.dumps(about | {"seed": recipe.loop.seed} | figures)
     (out / "test.json").write_text(line + "\n", encoding="utf-8")
     return line
+
+
+def tune(task: FinetuneTask, out: Path, *, resume: bool = True) -> dict[str, Any]:
+    """Trains, or goes on training, in the folder `out`; test figures of the best weights."""
+    fit(task, task.spec.loop, out, resume=resume)
+    model = task.model()
+    model.load_state_dict(read(out / "best.pt")["model"])
+    text = task.downstream.text
+    return judge(task.downstream.splits["test"], task.guess(model.eval(), "test"), text=text)

@@ -10,7 +10,6 @@ from asr.distill.spec import EncoderSpec
 
 KERNELS = (10, 3, 3, 3, 3, 2, 2)
 STRIDES = (5, 2, 2, 2, 2, 2, 2)
-CHANNELS = 512
 _KEEP = 3
 """Frames before the first of a pair that a streaming front end sees."""
 
@@ -20,16 +19,17 @@ class WaveformFront(nn.Module):
 
     def __init__(self, spec: EncoderSpec) -> None:
         super().__init__()
-        inputs = (1, *(CHANNELS,) * 6)
+        channels = spec.front_channels
+        inputs = (1, *(channels,) * 6)
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(i, CHANNELS, kernel, stride, bias=False)
+            nn.Conv1d(i, channels, kernel, stride, bias=False)
             for i, kernel, stride in zip(inputs, KERNELS, STRIDES, strict=True)
         )
         for convolution in self.convolutions:
             nn.init.kaiming_normal_(cast("nn.Conv1d", convolution).weight)
-        self.group_norm = nn.GroupNorm(CHANNELS, CHANNELS)  # over time, after the first convolution
-        self.norm = nn.LayerNorm(CHANNELS)
-        self.project = nn.Linear(CHANNELS, spec.width)
+        self.group_norm = nn.GroupNorm(channels, channels)  # over time, after the first convolution
+        self.norm = nn.LayerNorm(channels)
+        self.project = nn.Linear(channels, spec.width)
         self.dropout = nn.Dropout(spec.dropout)
         self.gradient = spec.front_gradient
 

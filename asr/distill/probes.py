@@ -69,9 +69,27 @@ def run(args: argparse.Namespace) -> str:
     return json.dumps({**about, "speakers": len(set(downstream.splits["train"].speakers)), "seeds": found})
 
 
-def probe(source: Teacher, downstream: Downstream, seeds: int, epochs: int = 40) -> list[dict[str, Any]]:
-    """Test figures of a source's features, one of each seed; the dev split chooses when to stop."""
-    kept = {name: _features(source, split, downstream.text) for name, split in downstream.splits.items()}
+def probe(
+    source: Teacher,
+    downstream: Downstream,
+    seeds: int,
+    epochs: int = 40,
+    known: dict[str, Tensor] | None = None,
+) -> list[dict[str, Any]]:
+    """Test figures of a source's features, one of each seed; the dev split chooses when to stop.
+
+    Args:
+        source: whose features.
+        downstream: what to find out.
+        seeds: probes to train.
+        epochs: of the CTC probe.
+        known: features by recording, to which those that it lacks are added: another part of the same folder
+            then need not compute them again.
+    """
+    known = {} if known is None else known
+    kept = {
+        name: _features(source, split, downstream.text, known) for name, split in downstream.splits.items()
+    }
     fit = _fit_texts if downstream.text else _fit_labels
     found = []
     for seed in range(seeds):
@@ -81,16 +99,16 @@ def probe(source: Teacher, downstream: Downstream, seeds: int, epochs: int = 40)
     return found
 
 
-def _features(source: Teacher, split: Split, text: bool) -> list[Tensor]:
+def _features(source: Teacher, split: Split, text: bool, known: dict[str, Tensor]) -> list[Tensor]:
     """(frames, layers, width) of each recording for a text; for a label their mean, (layers, width).
 
     The probe is linear, so the mean over time may come before it.
     """
-    hear, kept = hearer(source), []
-    for key in tqdm(split.keys, "features", mininterval=5):
+    hear = hearer(source)
+    for key in tqdm([key for key in split.keys if key not in known], "features", mininterval=5):
         x = hear(split.store[key]).transpose(0, 1)
-        kept.append(x.half() if text else x.mean(0))
-    return kept
+        known[key] = x.half() if text else x.mean(0)
+    return [known[key] for key in split.keys]
 
 
 def _fit_labels(

@@ -22,6 +22,8 @@ class EncoderSpec:
     position_kernel: int = 128
     """Frames that the convolution which stands for positions sees."""
     position_groups: int = 16
+    front_channels: int = 512
+    """Of the waveform front end's convolutions: HuBERT's and the paper's students' number."""
     front_gradient: float = 0.1
     """Gradients into the waveform front end are scaled by this."""
     chunk: int = 0
@@ -38,10 +40,9 @@ class EncoderSpec:
             raise ValueError(
                 f"width {self.width} is no multiple of {self.heads} heads and {self.position_groups} groups"
             )
-        if self.layers < 1 or self.position_kernel < 1:
-            raise ValueError(
-                f"layers {self.layers} and position_kernel {self.position_kernel} must be positive"
-            )
+        for name in ("layers", "position_kernel", "front_channels"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, must be positive")
         if self.chunk < 0 or self.history < 0 or (self.history and not self.chunk):
             raise ValueError(f"chunk {self.chunk} and history {self.history}: a history wants chunks")
         if self.chunk and (self.front == "waveform" or self.compress):

@@ -48,13 +48,27 @@ def error_rates(wanted: Sequence[str], given: Sequence[str]) -> dict[str, Any]:
         "words": how many were wanted; "wer" and "cer": None where nothing was wanted; they may exceed 1.
         Spaces are no characters.
     """
-    errors, counts = [0, 0], [0, 0]
-    for right, found in zip(map(normalise, wanted), map(normalise, given), strict=True):
-        for unit, cut in enumerate((_words, _characters)):
-            errors[unit] += distance(cut(right), cut(found))
-            counts[unit] += len(cut(right))
-    wer, cer = (round(e / n, 6) if n else None for e, n in zip(errors, counts, strict=True))
-    return {"words": counts[0], "wer": wer, "cer": cer}
+    sums = np.zeros(4, np.int64)
+    for right, found in zip(wanted, given, strict=True):
+        sums += count_errors(right, found)
+    wrong_words, words, wrong, characters = sums.tolist()
+    return {
+        "words": words,
+        "wer": round(wrong_words / words, 6) if words else None,
+        "cer": round(wrong / characters, 6) if characters else None,
+    }
+
+
+def count_errors(wanted: str, given: str) -> tuple[int, int, int, int]:
+    """Of one text: wrong words, words wanted, wrong characters, characters wanted; see `error_rates`."""
+    right, found = normalise(wanted), normalise(given)
+    words, characters = _words(right), _characters(right)
+    return (
+        distance(words, _words(found)),
+        len(words),
+        distance(characters, _characters(found)),
+        len(characters),
+    )
 
 
 def _words(text: str) -> list[str]:

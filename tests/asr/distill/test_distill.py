@@ -43,8 +43,7 @@ def _recipe(**changes: dict[str, object]) -> DistillRecipe:
 @pytest.mark.parametrize("front", ["fbank", "waveform"])
 def test_two_stages(front: str, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(task_module, "load_teacher", teacher)
-    monkeypatch.setattr("asr.distill.front.CHANNELS", 16)  # of the waveform's convolutions: 512 take long
-    recipe = _recipe(student={"front": front})
+    recipe = _recipe(student={"front": front, "front_channels": 16})  # 512 take long
     task = DistillTask(recipe, speech, speech / "cache")
     metrics = fit(task, recipe.loop, tmp_path / "run")
     history = metrics["history"]
