@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from asr.heard import Heard, rehear
 from stapes.model import Model
 from stapes.tasks.asr import TextDecoder
-from stapes.tasks.asrparams import AsrParams
 from stapes.tasks.beam import judge
 from stapes.tasks.ctc import Ids
 from stapes.tasks.symbols import BACKWARDS, FORWARDS, join
@@ -76,15 +75,12 @@ class _Keeping(TextDecoder):
 
 def candidates(heard: Heard, model: Model) -> Candidates:
     """Those of a recording, with a model's params; which search these name does not matter."""
-    params = AsrParams.of(model.spec)
     parts, start, judging = list[Part](), process_time(), 0.0
     for stretch in heard.stretches:
         rehear(stretch, model)
         decoder = _Keeping(model.spec, model.extras)
         decoder.parts, decoder.judging = [], 0.0
-        at = len(stretch.scores) * params.step_frames * model.spec.features.hop_samples
-        decoder.push(stretch.scores, at)
-        decoder.flush(at)
+        decoder.whole(stretch.scores)
         parts += decoder.parts
         judging += decoder.judging
     return Candidates(tuple(parts), process_time() - start - judging, judging)

@@ -84,6 +84,11 @@ class TextDecoder:
         self._begin([], [])
         return events
 
+    def whole(self, scores: Scores) -> list[Event]:
+        """All events of a clip by itself, (steps, labels): it begins at sample 0 and ends with its scores."""
+        at = len(scores) * self._step
+        return self.push(scores, at) + self.flush(at)
+
     def _hear(self, row: Scores, end: int) -> None:
         self._rows.append(row)
         self._ends.append(end)
@@ -188,9 +193,8 @@ def clip(scores: Scores, spec: ModelSpec, extras: Extras = _NONE) -> dict[str, A
     """
     if extras.reader is None:
         spec = _by_ctc(spec)
-    decoder = TextDecoder(spec, extras)
-    at = len(scores) * AsrParams.of(spec).step_frames * spec.features.hop_samples
-    finished = [e for e in decoder.push(scores, at) + decoder.flush(at) if isinstance(e, TextFinished)]
+    events = TextDecoder(spec, extras).whole(scores)
+    finished = [event for event in events if isinstance(event, TextFinished)]
     text = " ".join(event.text for event in finished)
     nbest = [list(one) for one in finished[0].nbest] if len(finished) == 1 else [[text, 0.0]] * bool(text)
     return {"text": text, "nbest": nbest, "confidence": _mean([w for event in finished for w in event.words])}

@@ -68,6 +68,15 @@ def test_each_utterance_begins_anew() -> None:
     assert second[1].words[0].start == pytest.approx(4 * 0.08)
 
 
+def test_a_clip_by_itself_is_pushed_and_flushed_at_its_end() -> None:
+    rows = _rows(*[0, 5, 0, 6, 0] * 12)  # longer than 50 steps: it is cut
+    decoder = asr.TextDecoder(tiny_asr.spec())
+    told = decoder.push(rows, 60 * STEP) + decoder.flush(60 * STEP)
+    assert sum(isinstance(event, TextFinished) for event in told) == 2
+    for _ in range(2):  # and the next one begins anew
+        assert decoder.whole(rows) == told
+
+
 def test_nothing_is_announced_of_nothing() -> None:
     decoder = asr.TextDecoder(tiny_asr.spec())
     assert _push(decoder, _rows(*[0] * 20)) + decoder.flush(20 * STEP) == []
