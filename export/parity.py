@@ -16,6 +16,7 @@ from export.torch_to_onnx import input_names, output_names
 from stapes.fbank import FbankStream
 from stapes.model import Model
 from stapes.samples import Frames, Samples
+from stapes.sessions import open_session
 from stapes.spec import ModelSpec
 from stapes.tasks import inputs_of, task_of
 from training.exportable import Runner
@@ -50,10 +51,7 @@ class RealParity:
 
 def session(path: Path) -> onnxruntime.InferenceSession:
     """A file as the runtime opens it: one thread."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return open_session(path.read_bytes(), 1, path)
 
 
 def random_parity(

@@ -21,6 +21,7 @@ from asr.distill.encoder import Encoder
 from asr.distill.spec import DEEP_THIN, SHALLOW_WIDE, EncoderSpec
 from stapes.fbank import fbank
 from stapes.machine import describe
+from stapes.sessions import open_session
 from stapes.spec import FbankSpec
 
 FEATURES = FbankSpec(mels=80, scale=32768.0)
@@ -140,13 +141,8 @@ def _parts(
 
 
 def _session(module: nn.Module, example: Tensor, path: Path, threads: int) -> Any:
-    import onnxruntime
-
     program = torch.onnx.export(module, (example,), input_names=["x"], dynamo=True, verbose=False)
     if program is None:
         raise RuntimeError("torch.onnx.export gave nothing")
     program.save(str(path), external_data=False)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return open_session(path.read_bytes(), threads, path)
