@@ -1,8 +1,7 @@
 """What a .onnx file says of itself: its `ModelSpec` and a SHA-256, written into the file, no side files.
 
-A model is a protobuf message. Only its outline is needed here, so the wire format
-(https://protobuf.dev/programming-guides/encoding/) is walked by hand and no protobuf package is asked
-for; field numbers are those of onnx.proto. Two `metadata_props` are ours: `stapes`, the spec as JSON, and
+A model is a protobuf message, of which only the outline is needed here (`stapes.wire` walks it); field
+numbers are those of onnx.proto. Two `metadata_props` are ours: `stapes`, the spec as JSON, and
 `stapes_sha256`, the hash of the whole file with that value itself read as 64 zeros.
 
 A model that writes text has a second graph, and may have a language model. They lie in the first graph as
@@ -15,78 +14,36 @@ purpose can stamp it anew, so load only models from those whom you trust.
 
 import hashlib
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from stapes.spec import ModelSpec, SpecError
+from stapes.wire import Field, ModelFileError, delimited, walk
+
+__all__ = [
+    "HASH_KEY",
+    "LANGUAGE_MODEL",
+    "SECOND_GRAPH",
+    "SPEC_KEY",
+    "ModelFileError",
+    "inner",
+    "language_model",
+    "read",
+    "read_metadata",
+    "read_spec",
+    "second_graph",
+    "stamp",
+    "verify",
+]
 
 SPEC_KEY = "stapes"
 HASH_KEY = "stapes_sha256"
 SECOND_GRAPH = "stapes.decoder"
 LANGUAGE_MODEL = "stapes.language_model"
 _BLANK = b"0" * 64
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MODEL_GRAPH, _MODEL_METADATA, _MODEL_TRAINING, _MODEL_FUNCTIONS = 7, 14, 20, 25
 _MOST_NESTED = 32
 """Graphs within nodes within graphs: no real model goes so deep, a hostile one would exhaust the stack."""
-
-
-class ModelFileError(ValueError):
-    """A model file that is cut, damaged, not stamped, or not self-contained; the message says which."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Field:
-    """One field of a message: `number`, its varint `value`, or the bytes from `start` to `end`."""
-
-    number: int
-    value: int
-    begin: int
-    """Where the field's tag starts in the file."""
-    start: int
-    end: int
-
-
-def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
-    value = shift = 0
-    while at < end:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-        if shift > 63:
-            raise ModelFileError(f"damaged: a number of more than ten bytes before byte {at}")
-    raise ModelFileError(f"cut short: it ends within a number at byte {at}")
-
-
-def _walk(data: bytes, at: int, end: int) -> Iterator[_Field]:
-    """The fields of the message between two bytes of the file."""
-    while at < end:
-        begin = at
-        tag, at = _varint(data, at, end)
-        number, wire = tag >> 3, tag & 7
-        value = 0
-        if wire == _VARINT:
-            start = at
-            value, at = _varint(data, at, end)
-        else:
-            if wire == _BYTES:
-                size, start = _varint(data, at, end)
-            elif wire in (_FIXED64, _FIXED32):
-                size, start = (8 if wire == _FIXED64 else 4), at
-            else:
-                raise ModelFileError(f"not an ONNX model, or damaged: wire type {wire} at byte {begin}")
-            at = start + size
-            if at > end:
-                raise ModelFileError(
-                    f"cut short: {size} bytes wanted from byte {start} on, {end - start} are left"
-                )
-        if number == 0:
-            raise ModelFileError(f"not an ONNX model, or damaged: field number 0 at byte {begin}")
-        yield _Field(number, value, begin, start, at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +66,7 @@ def _outline(data: bytes) -> _Outline:
         raise ModelFileError("the file is empty")
     metadata: dict[str, tuple[str, int, int]] = {}
     hash_at, graphs = -1, 0
-    for field in _walk(data, 0, len(data)):
+    for field in walk(data, 0, len(data)):
         if field.number == _MODEL_GRAPH:
             graphs += 1
             _refuse_external(data, field, _GRAPH, 0)
@@ -118,7 +75,7 @@ def _outline(data: bytes) -> _Outline:
         elif field.number == _MODEL_TRAINING:
             _refuse_external(data, field, _TRAINING, 0)
         elif field.number == _MODEL_METADATA:
-            parts = {part.number: part for part in _walk(data, field.start, field.end)}
+            parts = {part.number: part for part in walk(data, field.start, field.end)}
             key, value = (_text(data, parts.get(number)) for number in (1, 2))
             if key in metadata:
                 raise ModelFileError(f"metadata key {key!r} is there twice")
@@ -130,7 +87,7 @@ def _outline(data: bytes) -> _Outline:
     return _Outline(metadata, hash_at)
 
 
-def _text(data: bytes, field: _Field | None) -> str:
+def _text(data: bytes, field: Field | None) -> str:
     if field is None:
         return ""
     try:
@@ -155,12 +112,12 @@ _UINT8 = 2
 _GRAPH_TENSOR = 5
 
 
-def _refuse_external(data: bytes, message: _Field, kind: int, depth: int) -> None:
+def _refuse_external(data: bytes, message: Field, kind: int, depth: int) -> None:
     if depth > _MOST_NESTED:
         raise ModelFileError(f"graphs within graphs, more than {_MOST_NESTED} deep")
     if kind == _TENSOR:
         name, external = "", False
-        for field in _walk(data, message.start, message.end):
+        for field in walk(data, message.start, message.end):
             if field.number == _TENSOR_NAME:
                 name = _text(data, field)
             external |= field.number == _TENSOR_EXTERNAL
@@ -171,7 +128,7 @@ def _refuse_external(data: bytes, message: _Field, kind: int, depth: int) -> Non
             )
         return
     into = _INTO[kind]
-    for field in _walk(data, message.start, message.end):
+    for field in walk(data, message.start, message.end):
         if field.number in into:
             _refuse_external(data, field, into[field.number], depth + 1)
 
@@ -243,13 +200,13 @@ def inner(data: bytes, name: str) -> bytes | None:
     Raises:
         ModelFileError: it is of another type, or its bytes are not kept raw.
     """
-    for graph in _walk(data, 0, len(data)):
+    for graph in walk(data, 0, len(data)):
         if graph.number != _MODEL_GRAPH:
             continue
-        for tensor in _walk(data, graph.start, graph.end):
+        for tensor in walk(data, graph.start, graph.end):
             if tensor.number != _GRAPH_TENSOR:
                 continue
-            parts = {part.number: part for part in _walk(data, tensor.start, tensor.end)}
+            parts = {part.number: part for part in walk(data, tensor.start, tensor.end)}
             if _text(data, parts.get(_TENSOR_NAME)) != name:
                 continue
             kind, raw = parts.get(_TENSOR_TYPE), parts.get(_TENSOR_RAW)
@@ -320,17 +277,4 @@ def stamp(path_in: str | os.PathLike[str], path_out: str | os.PathLike[str], spe
 
 def _entry(key: str, value: bytes) -> bytes:
     """A `metadata_props` field: StringStringEntryProto key = 1, value = 2."""
-    return _field(_MODEL_METADATA, _field(1, key.encode()) + _field(2, value))
-
-
-def _field(number: int, content: bytes) -> bytes:
-    return _number(number << 3 | _BYTES) + _number(len(content)) + content
-
-
-def _number(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return delimited(_MODEL_METADATA, delimited(1, key.encode()) + delimited(2, value))

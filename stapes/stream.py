@@ -8,16 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stapes.endpoint import Boundary, Endpointer, EndpointSpec
-from stapes.events import AudioLost, Event, KeywordSpotted, SpeechEnded, SpeechStarted
+from stapes.events import AudioLost, Event, SpeechEnded, SpeechStarted
 from stapes.fbank import FbankStream
 from stapes.lanes import Found, WindowLane
 from stapes.model import Model
 from stapes.resample import Resampler, output_count
-from stapes.samples import LOUDEST, Samples, as_samples, refuse_loud
+from stapes.samples import LOUDEST, Frames, Samples, as_samples, refuse_loud
 from stapes.segments import SegmentLane, SpeechLane
 from stapes.sources import Lost, Source
-from stapes.tasks import task_of
-from stapes.wake import Gate
+from stapes.wake import Waker
 
 _PIECE = 1 << 14
 """Samples worked on at a time, so that memory does not grow with the block."""
@@ -53,7 +52,7 @@ class Stream:
             endpoint: announce speech and its end, by these settings; with a "segment" model, which needs
                 it, None means the standard settings.
             wake: name of a keyword model among them. Models that take utterances, such as asr, then hear only
-                the speech after one of its keywords; see `stapes.wake.Gate`.
+                the speech after one of its keywords; see `stapes.wake`.
 
         Raises:
             ValueError: no model, models of different rates, a rate that cannot be resampled, or no model of
@@ -69,9 +68,8 @@ class Stream:
         self.rate = rates.pop()
         self.models = tuple(model.fork() for model in models)
         self._resampler = None if sample_rate == self.rate else Resampler(sample_rate, self.rate)
-        self._lanes = [
-            _lane(model, order, endpoint or EndpointSpec()) for order, model in enumerate(self.models)
-        ]
+        heard = endpoint or EndpointSpec()
+        self._lanes = [_lane(model, order, heard) for order, model in enumerate(self.models)]
         specs = dict.fromkeys(model.spec.features for model in self.models)
         self._fronts = [
             (FbankStream(spec), [lane for lane in self._lanes if lane.model.spec.features == spec])
@@ -82,9 +80,9 @@ class Stream:
         if endpoint is not None or segments:
             features = (segments or self._lanes)[0].model.spec.features
             self._listens = list(specs).index(features)
-            self._endpointer = Endpointer(features, endpoint or EndpointSpec())
-        self._gate = Gate(self.rate, (endpoint or EndpointSpec()).pad_ms) if wake else None
-        self._waiting, self._waker = _waiters(self._lanes, wake) if wake else ([], -1)
+            self._endpointer = Endpointer(features, heard)
+        self._waker = Waker(self._lanes, wake, self.rate, heard.pad_ms) if wake else None
+        self._waiting = self._waker.lanes if self._waker else []
         self._restart()
 
     def _restart(self) -> None:
@@ -102,8 +100,8 @@ class Stream:
                 lane.reset()
         if self._endpointer is not None:
             self._endpointer.reset()
-        if self._gate is not None:
-            self._gate.reset()
+        if self._waker is not None:
+            self._waker.reset()
         self._restart()
 
     def feed(self, samples: NDArray[Any]) -> list[Event]:
@@ -167,7 +165,8 @@ class Stream:
         if self._endpointer is not None:
             boundaries = self._endpointer.finish(end)
             found += self._told(boundaries, end)
-            self._wake(boundaries, [])
+            if self._waker is not None:
+                self._waker.tell(boundaries, [])
         for lane in self._lanes:
             found += lane.finish(end)
         return events + _in_order(found)
@@ -231,28 +230,21 @@ class Stream:
         if self._endpointer is not None:
             boundaries = self._endpointer.accept(made[self._listens])
             found += self._told(boundaries, end)
-        # Lanes that wait for a keyword come last: what wakes them in this block is known by then.
-        for late in (False, True) if self._waiting else (False,):
-            if late:
-                self._wake(boundaries, found)
-            for frames, (_, lanes) in zip(made, self._fronts, strict=True):
-                for lane in lanes:
-                    if len(frames) and (lane in self._waiting) == late:
-                        found += lane.accept(frames)
+        found += self._accepted(made, waiting=False)
+        if self._waker is not None:
+            # Lanes that wait for a keyword come last: what wakes them in this block is known by then.
+            self._waker.tell(boundaries, found)
+            found += self._accepted(made, waiting=True)
         return _in_order(found)
 
-    def _wake(self, boundaries: list[Boundary], found: list[Found]) -> None:
-        """Tells the lanes that wait of the speech that is theirs."""
-        if self._gate is None:
-            return
-        keywords = [
-            (settled, event.at)
-            for settled, order, event in found
-            if order == self._waker and isinstance(event, KeywordSpotted)
-        ]
-        let = self._gate.through(boundaries, keywords)
-        for lane in self._waiting:
-            lane.expect(let)
+    def _accepted(self, made: list[Frames], *, waiting: bool) -> list[Found]:
+        """Frames of each front end to its lanes: those that wait for a keyword, or the others."""
+        found: list[Found] = []
+        for frames, (_, lanes) in zip(made, self._fronts, strict=True):
+            for lane in lanes:
+                if len(frames) and (lane in self._waiting) == waiting:
+                    found += lane.accept(frames)
+        return found
 
     def _told(self, boundaries: list[Boundary], end: int | None) -> list[Found]:
         """Boundaries to events, and to the models that wait for them."""
@@ -265,24 +257,6 @@ class Stream:
             if not isinstance(lane, WindowLane) and lane not in self._waiting:
                 lane.expect(boundaries)
         return found
-
-
-def _waiters(
-    lanes: list[WindowLane | SegmentLane | SpeechLane], wake: str
-) -> tuple[list[SegmentLane | SpeechLane], int]:
-    """The lanes that wait for a keyword, and the place of the one whose keywords wake them."""
-    names = [lane.model.spec.name for lane in lanes if lane.model.spec.task == "kws"]
-    if wake not in names:
-        raise ValueError(
-            f"no keyword model {wake!r} to wake the others, there are: {', '.join(names) or 'none'}"
-        )
-    waiting = [
-        lane for lane in lanes if not isinstance(lane, WindowLane) and not task_of(lane.model.spec).carries
-    ]
-    if not waiting:
-        raise ValueError(f"no model waits for a keyword of {wake!r}: none takes utterances, as asr does")
-    order = next(i for i, lane in enumerate(lanes) if lane.model.spec.name == wake)
-    return waiting, order
 
 
 def _lane(model: Model, order: int, endpoint: EndpointSpec) -> WindowLane | SegmentLane | SpeechLane:

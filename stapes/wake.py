@@ -1,8 +1,13 @@
 """A keyword opens the ear: of all speech, models that wait for one are given only what follows it."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from stapes.endpoint import Boundary
+from stapes.events import KeywordSpotted
+from stapes.lanes import Found, WindowLane
+from stapes.segments import SegmentLane, SpeechLane
+from stapes.tasks import task_of
 
 WAIT_MS: Final = 8000
 """Speech that begins later than this after the keyword was not meant."""
@@ -72,3 +77,59 @@ class Gate:
         if was and self._keyword is not None and boundary.at - self._keyword >= self._rest:
             self._deadline = -1
         return boundary if was else None
+
+
+class Waker:
+    """The lanes of a stream that wait for a keyword of one of its models."""
+
+    lanes: list[SegmentLane | SpeechLane]
+    """Those that wait."""
+
+    def __init__(
+        self, lanes: Sequence[WindowLane | SegmentLane | SpeechLane], wake: str, rate: int, pad_ms: int
+    ) -> None:
+        """All wait whose models take utterances.
+
+        Args:
+            lanes: of the stream, in order.
+            wake: name of the model whose keywords wake the others.
+            rate: samples a second.
+            pad_ms: see `Gate`.
+
+        Raises:
+            ValueError: no keyword model of that name, or none that could wait for it.
+        """
+        names = [lane.model.spec.name for lane in lanes if lane.model.spec.task == "kws"]
+        if wake not in names:
+            raise ValueError(
+                f"no keyword model {wake!r} to wake the others, there are: {', '.join(names) or 'none'}"
+            )
+        self.lanes = [
+            lane
+            for lane in lanes
+            if not isinstance(lane, WindowLane) and not task_of(lane.model.spec).carries
+        ]
+        if not self.lanes:
+            raise ValueError(f"no model waits for a keyword of {wake!r}: none takes utterances, as asr does")
+        self._order = next(i for i, lane in enumerate(lanes) if lane.model.spec.name == wake)
+        self._gate = Gate(rate, pad_ms)
+
+    def reset(self) -> None:
+        """Back to the start of the stream."""
+        self._gate.reset()
+
+    def tell(self, boundaries: list[Boundary], found: list[Found]) -> None:
+        """Tells the lanes that wait of the speech that is theirs.
+
+        Args:
+            boundaries: the next ones of the stream.
+            found: what the other lanes found up to there.
+        """
+        keywords = [
+            (settled, event.at)
+            for settled, order, event in found
+            if order == self._order and isinstance(event, KeywordSpotted)
+        ]
+        let = self._gate.through(boundaries, keywords)
+        for lane in self.lanes:
+            lane.expect(let)
