@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,51 +14,68 @@ from training.comparison import found
 Rates = NDArray[np.float64]
 
 
-def table(out: Path, names: Sequence[str], pairs: Sequence[tuple[str, str]]) -> str:
-    """Writes table.json; gives Markdown: accuracies and word error rates in percent with their intervals.
+class Column(NamedTuple):
+    """Of a table."""
 
-    A figure is the mean over the seeds of student and judge; its 95 % interval is of speakers drawn anew, the
-    same draws for all. How much other seeds of a student would have differed is not in it.
+    judge: str
+    """A key of a run's "judged"."""
+    measure: str
+    """accuracy, WER or CER."""
+    place: int
+    """Of the measure's two numbers in a speaker's tallies."""
+
+
+def table(out: Path, names: Sequence[str], pairs: Sequence[tuple[str, str]]) -> str:
+    """Writes table.json; gives Markdown: what was taught, a table for labels, one for each judge of texts.
+
+    A figure is the mean over the seeds of student and judge, in percent; its 95 % interval is of speakers
+    drawn anew, the same draws for all, so that pairs of networks are compared speaker by speaker. How much
+    other seeds of a student would have differed is not in it.
     """
     rows = found(out, names)
-    columns = list(dict.fromkeys(name for done in rows.values() for run in done for name in run["judged"]))
-    judged = {
-        (name, column): [figures for run in done for figures in run["judged"].get(column, [])]
-        for name, done in rows.items()
-        for column in columns
-    }
-    rates = {key: _rates(figures) for key, figures in judged.items()}
-    texts = {column for name, column in judged if judged[name, column] and "wer" in judged[name, column][0]}
-    titles = [f"{column}: {'WER' if column in texts else 'accuracy'} %" for column in columns]
-    lines = _head(["network", "parameters", "seeds", "dev cosine", "minutes", *titles])
+    lines = _row(["network", "parameters", "seeds", "dev cosine", "minutes"], head=True)
     for name, done in rows.items():
-        about = [
-            name,
-            f"{done[0]['parameters'] / 1e6:.2f} M",
-            str(len(done)),
-            _mean([run["dev"].get("cosine") for run in done if "dev" in run], 3),
-            _mean([run.get("minutes") for run in done], 1),
-        ]
-        lines.append(_row([*about, *(_cell(rates[name, column]) for column in columns)]))
-    compared = [pair for pair in pairs if set(pair) <= rows.keys()]
-    if compared:
-        lines += ["", "Differences in points, over the same draws of speakers:", "", *_head(["", *titles])]
-    for first, second in compared:
-        both = [(rates[first, column], rates[second, column]) for column in columns]
-        cells = [_cell(a - b, "+") if len(a) == len(b) else "" for a, b in both]
-        lines.append(_row([f"{first} − {second}", *cells]))
+        cosines = [run["dev"]["cosine"] for run in done if "cosine" in run.get("dev", {})]
+        minutes = [run["minutes"] for run in done if "minutes" in run]
+        size = f"{done[0]['parameters'] / 1e6:.2f} M"
+        lines += _row([name, size, str(len(done)), _mean(cosines, 3), _mean(minutes, 1)])
+    for columns in _columns(rows):
+        rates = {(name, column): _rates(done, column) for name, done in rows.items() for column in columns}
+        shown = [name for name in rows if any(len(rates[name, column]) for column in columns)]
+        lines += ["", *_row(["", *(f"{column.judge}: {column.measure} %" for column in columns)], head=True)]
+        for name in shown:
+            lines += _row([name, *(_cell(rates[name, column]) for column in columns)])
+        for first, second in (pair for pair in pairs if set(pair) <= set(shown)):
+            both = [(rates[first, column], rates[second, column]) for column in columns]
+            cells = [_cell(a - b, "+") if len(a) == len(b) else "" for a, b in both]
+            lines += _row([f"{first} less {second}", *cells])
     (out / "table.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     return "\n".join(lines)
 
 
-def _rates(judged: Sequence[Mapping[str, Any]]) -> Rates:
+def _columns(rows: Mapping[str, list[dict[str, Any]]]) -> list[list[Column]]:
+    """Of each table."""
+    judged = {key: seeds for done in rows.values() for run in done for key, seeds in run["judged"].items()}
+    tables: dict[str, list[Column]] = {}
+    for key, seeds in judged.items():
+        if "wer" in seeds[0]:
+            title, _, _ = key.partition(", 1/")
+            tables.setdefault(title, []).extend((Column(key, "WER", 0), Column(key, "CER", 2)))
+        else:
+            tables.setdefault("", []).append(Column(key, "accuracy", 0))
+    return list(tables.values())
+
+
+def _rates(done: Sequence[Mapping[str, Any]], column: Column) -> Rates:
     """The mean rate over seeds: first of all speakers, then of each draw of them; empty without seeds."""
+    judged = [figures for run in done for figures in run["judged"].get(column.judge, [])]
     if not judged:
         return np.zeros(0)
-    tallies = np.array([figures["tallies"] for figures in judged], np.float64)[..., :2]
-    drawn = draws(tallies.shape[1])
-    sums = np.concatenate((tallies.sum(1)[:, None], tallies[:, drawn].sum(2)), 1)
-    return np.asarray((sums[..., 0] / sums[..., 1].clip(1)).mean(0))
+    tallies = np.array([figures["tallies"] for figures in judged], np.float64)
+    some, of = np.moveaxis(tallies[..., column.place : column.place + 2], -1, 0)  # (seeds, speakers) each
+    drawn = draws(some.shape[1])
+    whole, anew = some.sum(1) / of.sum(1), some[:, drawn].sum(2) / of[:, drawn].sum(2).clip(1)
+    return np.concatenate((whole[:, None], anew), 1).mean(0)
 
 
 def _cell(rates: Rates, sign: str = "") -> str:
@@ -68,14 +85,10 @@ def _cell(rates: Rates, sign: str = "") -> str:
     return f"{100 * rates[0]:{sign}.1f} ({100 * low:{sign}.1f} to {100 * high:{sign}.1f})"
 
 
-def _mean(values: Sequence[float | None], digits: int) -> str:
-    known = [value for value in values if value is not None]
-    return f"{np.mean(known):.{digits}f}" if known else ""
+def _mean(values: Sequence[float], digits: int) -> str:
+    return f"{np.mean(values):.{digits}f}" if values else ""
 
 
-def _head(titles: Sequence[str]) -> list[str]:
-    return [_row(titles), _row(["---", *(["---:"] * (len(titles) - 1))])]
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def _row(cells: Sequence[str], *, head: bool = False) -> list[str]:
+    line = f"| {' | '.join(cells)} |"
+    return [line, f"| --- |{' ---: |' * (len(cells) - 1)}"] if head else [line]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional as F
 
 from asr.distill.encoder import Encoder
 from asr.distill.pretrain import PretrainRecipe, load_pretrained
@@ -170,15 +171,15 @@ def draws(speakers: int, times: int = 1000) -> NDArray[np.int64]:
     return np.random.default_rng(0).integers(0, speakers, (times, speakers))
 
 
-Hear = Callable[[NDArray[np.float32]], torch.Tensor]
+Hear = Callable[[Sequence[NDArray[np.float32]]], torch.Tensor]
 
 
 def hearer(source: Teacher) -> Hear:
-    """A clip's samples to (layers + 1, frames, width)."""
+    """Samples of clips of one length to (clips, frames, layers + 1, width)."""
 
-    def hear(wave: NDArray[np.float32]) -> torch.Tensor:
-        wave = np.pad(wave, (0, max(0, 800 - len(wave))))
-        layers = range(source.depth + 1)
-        return torch.cat(source.features(torch.from_numpy(wave)[None, : 30 * RATE], tuple(layers)))
+    def hear(waves: Sequence[NDArray[np.float32]]) -> torch.Tensor:
+        heard = torch.from_numpy(np.stack(waves)[:, : 30 * RATE])
+        heard = F.pad(heard, (0, max(0, 800 - heard.shape[1])))
+        return torch.stack(source.features(heard, range(source.depth + 1)), 2)
 
     return hear

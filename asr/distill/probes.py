@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ from asr.distill.downstream import (
 from asr.distill.teachers import Teacher
 from stapes.tasks.edits import error_rates
 from training.utterances import buckets, padded
+
+_TOGETHER = 480_000
+"""Samples of clips of one length that are heard at once."""
 
 
 class Probe(nn.Module):
@@ -105,9 +109,15 @@ def _features(source: Teacher, split: Split, text: bool, known: dict[str, Tensor
     The probe is linear, so the mean over time may come before it.
     """
     hear = hearer(source)
-    for key in tqdm([key for key in split.keys if key not in known], "features", mininterval=5):
-        x = hear(split.store[key]).transpose(0, 1)
-        known[key] = x.half() if text else x.mean(0)
+    sizes = np.diff(split.store.ends)
+    lengths = {key: int(sizes[split.store.numbers[key]]) for key in split.keys if key not in known}
+    with tqdm(desc="features", total=len(lengths), mininterval=5) as bar:
+        for length, keys in groupby(sorted(lengths, key=lambda key: lengths[key]), lambda key: lengths[key]):
+            alike, count = list(keys), max(1, _TOGETHER // length)
+            for some in (alike[at : at + count] for at in range(0, len(alike), count)):
+                heard = hear([split.store[key] for key in some])
+                known |= zip(some, heard.half() if text else heard.mean(1), strict=True)
+                bar.update(len(some))
     return [known[key] for key in split.keys]
 
 
