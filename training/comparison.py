@@ -1,10 +1,12 @@
 """Several networks, several seeds each: which runs are missing, and what those that are done found."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from training.atomic import replacing
 from training.recipe import RecipeError
 
 _FIGURES = "test.json"
@@ -56,15 +58,17 @@ def kept(run: Path) -> dict[str, Any]:
 
 
 def keep(run: Path, figures: dict[str, Any]) -> None:
-    """Writes a run's figures: it is done, or is so far."""
-    (run / _FIGURES).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    """Writes a run's figures, whole or not at all: it is done, or is so far."""
+    with replacing(run / _FIGURES) as draft:
+        draft.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
 def found(out: Path, names: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
     """Figures of the runs that are done, by name, in the order of their seeds; no key for a name without."""
-    every = {name: sorted(out.glob(f"{name}-[0-9]*/{_FIGURES}")) for name in names}
-    return {
-        name: [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-        for name, paths in every.items()
-        if paths
-    }
+    done: dict[str, dict[int, Path]] = {name: {} for name in names}
+    for path in out.glob(f"*/{_FIGURES}"):
+        # To the last hyphen: "net-2-0" is a run of "net-2", none of "net".
+        parts = re.fullmatch(r"(.+)-(\d+)", path.parent.name)
+        if parts and parts[1] in done:
+            done[parts[1]][int(parts[2])] = path.parent
+    return {name: [kept(run) for _, run in sorted(seeds.items())] for name, seeds in done.items() if seeds}

@@ -1,8 +1,10 @@
 """Which runs of a comparison are missing, and what the others found."""
 
+from pathlib import Path
+
 import pytest
 
-from training.comparison import found, keep, missing
+from training.comparison import found, keep, kept, missing
 from training.recipe import RecipeError
 
 
@@ -25,3 +27,27 @@ def test_only_what_is_wanted_is_run_and_a_strange_name_is_refused(tmp_path):
     assert [name for name, _, _ in missing(tmp_path, ["a", "b"], (0,), [])] == ["a", "b"]
     with pytest.raises(RecipeError, match="nothing is called c; there is a, b"):
         list(missing(tmp_path, ["a", "b"], (0,), ["c"]))
+
+
+def test_names_that_begin_alike_are_apart_and_seeds_are_numbers(tmp_path):
+    for name in ("net-2", "net-10", "net-2-0", "net-a-1"):
+        keep(tmp_path / name, {"run": name})
+    (tmp_path / "table.json").write_text("{}")
+    assert found(tmp_path, ["net-2", "net"]) == {
+        "net-2": [{"run": "net-2-0"}],
+        "net": [{"run": "net-2"}, {"run": "net-10"}],
+    }
+
+
+def test_an_interrupted_writing_leaves_the_figures_that_were_there(tmp_path, monkeypatch):
+    keep(tmp_path, {"accuracy": 1})
+
+    def cut(path, text, encoding):
+        path.write_bytes(text.encode(encoding)[:5])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_text", cut)
+    with pytest.raises(KeyboardInterrupt):
+        keep(tmp_path, {"accuracy": 2})
+    assert kept(tmp_path) == {"accuracy": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["test.json"]
