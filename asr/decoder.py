@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asr.attention import GatedFeedForward, SelfAttention, SourceAttention, blocked
+from asr.block import Block
 from asr.dropout import Dropout
 from asr.encoder import EPSILON
 from asr.positions import sinusoids
@@ -31,12 +32,11 @@ class DecoderSpec:
             raise ValueError(f"width {self.width} does not divide into {self.heads} heads, or is odd")
 
 
-class DecoderBlock(nn.Module):
+class DecoderBlock(Block):
     """Attention to the text so far, attention to the sound, feed-forward."""
 
     def __init__(self, spec: DecoderSpec, memory: int) -> None:
-        super().__init__()
-        self.pre = spec.norm == "pre"
+        super().__init__(pre=spec.norm == "pre")
         self.attention = SelfAttention(spec.width, spec.heads)
         self.attention_norm = nn.LayerNorm(spec.width, EPSILON)
         self.source_attention = SourceAttention(spec.width, spec.heads, memory)
@@ -83,15 +83,7 @@ class DecoderBlock(nn.Module):
         queries = self._before(x, self.source_norm)
         y = self.source_attention(queries.flatten(1, 2), source, bias).view(x.shape)
         x = self._after(x, y, self.source_norm)
-        norm = self.feed_forward_norm
-        return self._after(x, self.feed_forward(self._before(x, norm)), norm)
-
-    def _before(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
-        return torch.as_tensor(norm(x)) if self.pre else x
-
-    def _after(self, x: Tensor, y: Tensor, norm: nn.LayerNorm) -> Tensor:
-        x = x + self.dropout(y)
-        return x if self.pre else torch.as_tensor(norm(x))
+        return self._last(x)
 
 
 class Decoder(nn.Module):

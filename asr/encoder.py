@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asr.attention import GatedFeedForward, SelfAttention, Turn, blocked, glu, linear
+from asr.block import Block
 from asr.dropout import Dropout
 from asr.positions import rotation, sinusoids
 
@@ -85,12 +86,11 @@ class CausalConvolution(nn.Module):
         return self.out(F.silu(y)), joined[:, :, -self.past :]
 
 
-class EncoderBlock(nn.Module):
+class EncoderBlock(Block):
     """Attention, convolution if wanted, feed-forward; each with residual, norm and dropout."""
 
     def __init__(self, spec: EncoderSpec) -> None:
-        super().__init__()
-        self.pre = spec.norm == "pre"
+        super().__init__(pre=spec.norm == "pre")
         self.attention = SelfAttention(spec.width, spec.heads)
         self.attention_norm = nn.LayerNorm(spec.width, EPSILON)
         if spec.convolution:
@@ -123,17 +123,6 @@ class EncoderBlock(nn.Module):
             y, past = self.convolution(self._before(x, self.convolution_norm), past)
             x = self._after(x, y, self.convolution_norm)
         return self._last(x), keys, values, past
-
-    def _last(self, x: Tensor) -> Tensor:
-        norm = self.feed_forward_norm
-        return self._after(x, self.feed_forward(self._before(x, norm)), norm)
-
-    def _before(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
-        return torch.as_tensor(norm(x)) if self.pre else x
-
-    def _after(self, x: Tensor, y: Tensor, norm: nn.LayerNorm) -> Tensor:
-        x = x + self.dropout(y)
-        return x if self.pre else torch.as_tensor(norm(x))
 
 
 class Encoder(nn.Module):
