@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from asr.attention import linear
 from asr.decoder import Decoder, DecoderSpec
 from asr.encoder import Encoder, EncoderSpec
+from training.normalised import Normalised
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +51,12 @@ class Outputs(NamedTuple):
     """(batch, steps, teacher width)"""
 
 
-class Stbd(nn.Module):
+class Stbd(Normalised):
     """Raw log-mel frames to text; normalisation of features is inside."""
 
-    mean: Tensor
-    scale: Tensor
-
     def __init__(self, spec: StbdSpec, symbols: int) -> None:
-        super().__init__()
+        super().__init__(spec.encoder.mels)
         self.spec = spec
-        self.register_buffer("mean", torch.zeros(spec.encoder.mels))
-        self.register_buffer("scale", torch.ones(spec.encoder.mels))
         self.encoder = Encoder(spec.encoder)
         if spec.decoder.blocks:
             self.decoder = Decoder(spec.decoder, symbols, spec.encoder.width)
@@ -69,11 +64,6 @@ class Stbd(nn.Module):
             self.ctc = linear(spec.encoder.width, symbols)
         if spec.teacher_block:
             self.teacher = linear(spec.encoder.width, spec.teacher_width)
-
-    def normalise(self, mean: Tensor, std: Tensor) -> None:
-        """Sets the features' mean and standard deviation, (mels,) each; they travel with the weights."""
-        self.mean.copy_(mean)
-        self.scale.copy_(1 / std)
 
     def forward(
         self, frames: Tensor, lengths: Tensor, tokens: Tensor | None = None, chunk: int | None = None
@@ -87,7 +77,7 @@ class Stbd(nn.Module):
             chunk: see Encoder.forward.
         """
         spec = self.spec
-        memory, steps, blocks = self.encoder((frames - self.mean) * self.scale, lengths, chunk)
+        memory, steps, blocks = self.encoder(self.normalised(frames), lengths, chunk)
         return Outputs(
             steps,
             self.decoder(tokens, memory, steps) if spec.decoder.blocks and tokens is not None else None,
@@ -98,9 +88,9 @@ class Stbd(nn.Module):
 
     def encode(self, frames: Tensor, lengths: Tensor, chunk: int | None = None) -> tuple[Tensor, Tensor]:
         """(batch, frames, mels) log-mel to memory (batch, steps, width) and the steps of each (batch,)."""
-        memory, steps, _ = self.encoder((frames - self.mean) * self.scale, lengths, chunk)
+        memory, steps, _ = self.encoder(self.normalised(frames), lengths, chunk)
         return memory, steps
 
     def stream(self, frames: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         """The next (batch, spec.encoder.hop, mels) log-mel frames to memory and states (Encoder.stream)."""
-        return self.encoder.stream((frames - self.mean) * self.scale, *states)
+        return self.encoder.stream(self.normalised(frames), *states)

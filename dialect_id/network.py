@@ -11,6 +11,7 @@ from dialect_id.dmsc import DMSC, DMSCSpec
 from dialect_id.dtdnn import DTDNN
 from dialect_id.ecapa import ECAPA
 from dialect_id.xvector import XVector
+from training.normalised import Normalised
 
 Kind = Literal["dmsc", "d-tdnn", "d-tdnn-ss", "x-vector", "ecapa", "cam++"]
 
@@ -39,24 +40,14 @@ class Embedder(Protocol):
         """(batch, frames, mels) utterances of `lengths` frames, all if None, to (batch, embedding)."""
 
 
-class DialectNet(nn.Module):
+class DialectNet(Normalised):
     """Normalisation, network, classifier: (batch, frames, mels) log-mel to (batch, labels) logits."""
 
-    mean: Tensor
-    scale: Tensor
-
     def __init__(self, spec: NetworkSpec, mels: int, labels: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(mels))
-        self.register_buffer("scale", torch.ones(mels))
+        super().__init__(mels)
         self.network = _network(spec, mels)
         self.dropout = nn.Dropout(spec.dropout)
         self.classifier = nn.Linear(spec.embedding, labels)
-
-    def normalise(self, mean: Tensor, std: Tensor) -> None:
-        """Sets the features' mean and standard deviation, (mels,) each; they travel with the weights."""
-        self.mean.copy_(mean)
-        self.scale.copy_(1 / std)
 
     @property
     def streams(self) -> bool:
@@ -104,7 +95,7 @@ class DialectNet(nn.Module):
         Returns:
             (batch, hops, labels) posteriors, then the states.
         """
-        embeddings, following = self._streaming().stream((frames - self.mean) * self.scale, *states)
+        embeddings, following = self._streaming().stream(self.normalised(frames), *states)
         return torch.softmax(self.classifier(embeddings), dim=-1), *following
 
     def _streaming(self) -> DMSC:
@@ -114,7 +105,7 @@ class DialectNet(nn.Module):
 
     def _prepared(self, frames: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Normalised frames, zero after the end; no lengths where all utterances fill the batch."""
-        frames = (frames - self.mean) * self.scale
+        frames = self.normalised(frames)
         if lengths is None or bool((lengths == frames.shape[1]).all()):
             return frames, None
         there = torch.arange(frames.shape[1], device=frames.device) < lengths[:, None].to(frames.device)

@@ -42,7 +42,7 @@ class Streaming(nn.Module):
         network = self.net.network
         if not isinstance(network, GraphTCN):
             raise TypeError(f"only a GraphTCN streams, not {type(network).__name__}")
-        return network.stream((frames - self.net.mean) * self.net.scale, history, memory, window)
+        return network.stream(self.net.normalised(frames), history, memory, window)
 
 
 class Sliding(nn.Module):

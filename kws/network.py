@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from kws.baselines import DSCNN, BCResNet
 from kws.cenet import CENet, Depth
 from kws.graph_tcn import GraphTCN, GraphTCNSpec
+from training.normalised import Normalised
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,26 +26,16 @@ class NetworkSpec:
     """bc_resnet: width."""
 
 
-class KeywordNet(nn.Module):
+class KeywordNet(Normalised):
     """Normalised features into a network: (batch, frames, mels) log-mel to (batch, labels) logits."""
 
-    mean: Tensor
-    scale: Tensor
-
     def __init__(self, spec: NetworkSpec, mels: int, labels: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(mels))
-        self.register_buffer("scale", torch.ones(mels))
+        super().__init__(mels)
         self.network = _network(spec, labels)
-
-    def normalise(self, mean: Tensor, std: Tensor) -> None:
-        """Sets the features' mean and standard deviation, (mels,) each; they travel with the weights."""
-        self.mean.copy_(mean)
-        self.scale.copy_(1 / std)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Logits of one window: of its frames or, for a network that streams, of the stream up to its end."""
-        return torch.as_tensor(self.network((frames - self.mean) * self.scale))
+        return torch.as_tensor(self.network(self.normalised(frames)))
 
 
 def _network(spec: NetworkSpec, labels: int) -> nn.Module:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asr.distill.spec import EncoderSpec
+from training.normalised import Normalised
 
 KERNELS = (10, 3, 3, 3, 3, 2, 2)
 STRIDES = (5, 2, 2, 2, 2, 2, 2)
@@ -50,40 +51,30 @@ class WaveformFront(nn.Module):
         return samples.clamp_min(0)
 
 
-class FbankFront(nn.Module):
+class FbankFront(Normalised):
     """One gated convolution over log-mel frames at 10 ms, stride 2 (arXiv 2210.15631).
 
     (batch, frames, mels) to (batch, frames / 2, width). The features' mean and scale, per mel, travel
     with the weights.
     """
 
-    mean: Tensor
-    scale: Tensor
-
     def __init__(self, spec: EncoderSpec) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(spec.mels))
-        self.register_buffer("scale", torch.ones(spec.mels))
+        super().__init__(spec.mels)
         self.causal = bool(spec.chunk)
         self.convolution = nn.Conv1d(spec.mels, 2 * spec.width, 5, stride=2)
         self.project = nn.Linear(spec.width, spec.width)
         self.dropout = nn.Dropout(spec.dropout)
 
-    def normalise(self, mean: Tensor, std: Tensor) -> None:
-        """Sets the features' mean and standard deviation, (mels,) each."""
-        self.mean.copy_(mean)
-        self.scale.copy_(1 / std)
-
     def forward(self, frames: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Frames of whole recordings; zeros, the mean, stand before them and after their `lengths`."""
-        x = (frames - self.mean) * self.scale
+        x = self.normalised(frames)
         if lengths is not None:
             x = x * (torch.arange(x.shape[1], device=x.device) < lengths[:, None])[..., None]
         return self._convolve(F.pad(x, (0, 0, *((_KEEP, 0) if self.causal else (2, 2)))))
 
     def stream(self, frames: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
         """An even number of frames, and the last call's state, to (batch, frames / 2, width) and a state."""
-        x = torch.cat((before, (frames - self.mean) * self.scale), 1)
+        x = torch.cat((before, self.normalised(frames)), 1)
         return self._convolve(x), x[:, -_KEEP:]
 
     def start(self, batch: int) -> Tensor:
