@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 SILENCE, UNKNOWN = "_silence_", "_unknown_"
@@ -15,6 +15,7 @@ NOISE_FOLDER = "_background_noise_"
 Split = Literal["train", "dev", "test", "noise", "heldout"]
 _OFFICIAL: dict[str, Split] = {"training": "train", "validation": "dev", "testing": "test"}
 _BUCKETS = 2**27 - 1
+Line = TypeVar("Line")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,25 +85,39 @@ def _names(path: Path) -> frozenset[str]:
 
 
 def _read_manifest(folder: Path) -> list[Clip]:
-    clips = []
-    for number, line in enumerate(
-        (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines(), start=1
-    ):
+    def clip(row: dict[str, Any]) -> Clip:
+        return Clip(
+            audio=folder / row["audio"],
+            label=row["label"],
+            split=row["split"],
+            speaker=str(row.get("speaker", "")),
+            duration=float(row.get("duration", 1.0)),
+            engine=row.get("engine", ""),
+        )
+
+    return list(manifest_lines(folder, clip))
+
+
+def manifest_lines(folder: Path, make: Callable[[dict[str, Any]], Line]) -> Iterator[Line]:
+    """What `make` makes of each line of a folder's manifest.jsonl.
+
+    Raises:
+        DataError: the file cannot be read, or `make` does not understand a line.
+    """
+    path = folder / "manifest.jsonl"
+    try:
+        # Not splitlines: texts may hold other separators, which JSON does not escape.
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
         try:
-            row = json.loads(line)
-            clips.append(
-                Clip(
-                    audio=folder / row["audio"],
-                    label=row["label"],
-                    split=row["split"],
-                    speaker=str(row.get("speaker", "")),
-                    duration=float(row.get("duration", 1.0)),
-                    engine=row.get("engine", ""),
-                )
-            )
-        except (KeyError, TypeError, ValueError) as error:
+            made = make(json.loads(line))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{folder.name}/manifest.jsonl line {number}: {error!r}") from None
-    return clips
+        yield made
 
 
 def gather(main: Path, extra: Sequence[Path] = ()) -> list[Clip]:

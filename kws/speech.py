@@ -1,12 +1,11 @@
 """Recordings that are no single keywords, and which keywords their text says all the same."""
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kws.clips import KEYWORDS, Clip, DataError
+from kws.clips import KEYWORDS, Clip, DataError, manifest_lines
 
 _WORDS = re.compile(r"[a-z']+")
 
@@ -20,15 +19,13 @@ def recordings(folder: Path) -> Iterator[tuple[Clip, frozenset[str], dict[str, A
     Raises:
         DataError: there is no manifest, or a line of it lacks a key.
     """
-    path = folder / "manifest.jsonl"
-    if not path.is_file():
+    if not (folder / "manifest.jsonl").is_file():
         raise DataError(f"{folder} holds no manifest.jsonl")
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            row = json.loads(line)
-            speaker = str(row.get("speaker", row.get("recording", row["audio"])))
-            clip = Clip(folder / row["audio"], "", row["split"], speaker, float(row["duration"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{folder.name}/manifest.jsonl line {number}: {error!r}") from None
+
+    def heard(row: dict[str, Any]) -> tuple[Clip, frozenset[str], dict[str, Any]]:
+        speaker = str(row.get("speaker", row.get("recording", row["audio"])))
+        clip = Clip(folder / row["audio"], "", row["split"], speaker, float(row["duration"]))
         said = _WORDS.findall(f"{row.get('text', '')} {row.get('label', '')}".lower())
-        yield clip, frozenset(said) & frozenset(KEYWORDS), row
+        return clip, frozenset(said) & frozenset(KEYWORDS), row
+
+    return manifest_lines(folder, heard)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from kws.clips import LABELS, Clip, DataError, class_of, gather, official_split, read_folder
+from kws.speech import recordings
 
 
 def test_real_names_fall_where_the_official_lists_say(shared_data: Path) -> None:
@@ -84,6 +85,22 @@ def test_faults_are_named(tmp_path: Path) -> None:
     (tmp_path / "manifest.jsonl").write_text('{"audio": "a.wav"}\n')
     with pytest.raises(DataError, match=r"line 1.*label"):
         read_folder(tmp_path)
+
+
+def test_a_manifest_is_cut_at_line_ends_alone(tmp_path: Path) -> None:
+    row = {"audio": "a.wav", "label": "no", "split": "train", "duration": 1.0, "text": "oh\u2028no\x85so"}
+    path = tmp_path / "manifest.jsonl"
+    path.write_text(f"\n{json.dumps(row, ensure_ascii=False)}\n\n", encoding="utf-8")
+    assert [clip.label for clip in read_folder(tmp_path)] == ["no"]
+    assert [(said, line) for _, said, line in recordings(tmp_path)] == [({"no"}, row)]
+    path.write_bytes(b'{"audio": "\xff"}')
+    for read in (read_folder, lambda folder: list(recordings(folder))):
+        with pytest.raises(DataError, match=r"manifest\.jsonl cannot be read"):
+            read(tmp_path)
+    path.write_text("\n[1]")
+    for read in (read_folder, lambda folder: list(recordings(folder))):
+        with pytest.raises(DataError, match="line 2"):
+            read(tmp_path)
 
 
 def test_clip_is_frozen() -> None:
