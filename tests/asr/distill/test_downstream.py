@@ -11,7 +11,16 @@ import torch
 from asr.distill import finetune, probes
 from asr.distill import task as task_module
 from asr.distill.__main__ import main
-from asr.distill.downstream import Downstream, Split, greedy, judge, load_downstream, load_source, spell
+from asr.distill.downstream import (
+    Downstream,
+    Split,
+    greedy,
+    hearer,
+    judge,
+    load_downstream,
+    load_source,
+    spell,
+)
 from asr.distill.recipe import DistillRecipe
 from asr.distill.task import DistillTask
 from tests.asr.distill.speech import teacher, write_speech
@@ -74,6 +83,28 @@ def test_probes_find_what_one_layer_says() -> None:
     found, mixture = probes._fit_labels(means, _downstream(labels, text=False), 0, 20)
     assert np.mean([a == b for a, b in zip(found, labels["test"], strict=True)]) > 0.8
     assert mixture.argmax() == 1
+
+
+def test_clips_of_one_length_are_heard_together() -> None:
+    """As each alone, in the recordings' order; what is known is not heard again."""
+    rng = np.random.default_rng(0)
+    sizes = (4_000, 900, 4_000, 1_500, 900, 300)
+    samples = rng.integers(-9_000, 9_000, sum(sizes)).astype(np.int16)
+    keys = tuple("abcdef")
+    store = ClipStore(samples, np.cumsum([0, *sizes]), dict(zip(keys, range(6), strict=True)), 16_000)
+    split = Split(store, keys, ("",) * 6, ("s",) * 6)
+    source = teacher()[0]
+    for text in (True, False):
+        known = {"e": torch.ones(1)}
+        heard = probes._features(source, split, text, known)
+        for key, found in zip(keys, heard, strict=True):
+            if key != "e":
+                alone = hearer(source)([store[key]])[0]  # (frames, layers + 1, width)
+                assert found.shape == (alone.shape if text else alone.shape[1:])
+                wanted = alone if text else alone.mean(0)
+                torch.testing.assert_close(found.float(), wanted, atol=2e-3, rtol=2e-3)
+        assert heard[4] is known["e"]
+        assert set(known) == set(keys)
 
 
 def test_a_part_of_the_speakers(tmp_path: Path) -> None:
