@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,11 +90,8 @@ def quantise(source: Path, target: Path, spec: ModelSpec, recordings: Iterable[F
         ExportError: no recording is long enough for one call, or onnxruntime cannot quantise the graph.
     """
     reader = SpeechReader(source, spec, recordings)
-    level = logging.root.level
-    logging.root.setLevel(logging.ERROR)  # it recommends its own preprocessing; the graph has had ours
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"onnx\..*")
+        with _quiet():
             quantize_static(
                 str(source),
                 str(target),
@@ -110,8 +108,6 @@ def quantise(source: Path, target: Path, spec: ModelSpec, recordings: Iterable[F
                 "no recordings to calibrate int8 on: give the data folder with --data"
             ) from error
         raise ExportError(f"onnxruntime cannot quantise this graph: {error}") from error
-    finally:
-        logging.root.setLevel(level)
     return reader.count
 
 
@@ -124,11 +120,8 @@ def quantise_dynamically(source: Path, target: Path) -> None:
     Raises:
         ExportError: onnxruntime cannot quantise the graph.
     """
-    level = logging.root.level
-    logging.root.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"onnx\..*")
+        with _quiet():
             quantize_dynamic(
                 str(source),
                 str(target),
@@ -140,6 +133,17 @@ def quantise_dynamically(source: Path, target: Path) -> None:
             )
     except ValueError as error:
         raise ExportError(f"onnxruntime cannot quantise this graph: {error}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hides that onnxruntime recommends its own preprocessing: the graph has had ours."""
+    level = logging.root.level
+    logging.root.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"onnx\..*")
+            yield
     finally:
         logging.root.setLevel(level)
 
