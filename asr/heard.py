@@ -22,6 +22,7 @@ from stapes.tasks import asr
 from stapes.tasks.asrparams import AsrParams
 from stapes.tasks.symbols import BLANK
 from training.audio import read_audio
+from training.naming import told_name
 from training.utterances import ManifestError, Recording, read_manifest
 
 
@@ -109,7 +110,7 @@ def gather(data: Path, sets: Sequence[str], split: str, spec: ModelSpec, most: i
     for name in sets:
         folder, _, other = name.partition(":")
         wanted = other or split
-        if wanted == "train" and isinstance(trained, Mapping) and folder in trained:
+        if wanted == "train" and isinstance(trained, Mapping) and told_name(folder) in trained:
             raise ManifestError(f"{spec.name} was trained on the split 'train' of {folder}")
         some = [each for each in read_manifest(data / folder) if each.split == wanted]
         if not some:

@@ -5,12 +5,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-from kws.clips import DataError
+from kws.clips import DataError, manifest_lines
 from kws.conditions import Sound, Spoken, in_conditions
 from kws.features import is_reserved
 from kws.noise import held_noise
 from kws.speech import recordings
 from stapes.spec import ModelSpec
+from training.naming import told_name
 
 
 def negatives(data: Path, folders: Iterable[str], split: str, trained: Mapping[str, Any]) -> Iterator[Spoken]:
@@ -18,26 +19,42 @@ def negatives(data: Path, folders: Iterable[str], split: str, trained: Mapping[s
 
     Split "train" gives what training left over, and "dev" parts: of folders of running speech the speakers
     that features.is_reserved keeps back, of word folders that were trained on nothing. Noise: see kws.noise.
-    Clips without text count as holding no keyword.
+    Nobody is heard of whom the recipe's extra folders hold stretches of running speech (kws.cut, kws.mine),
+    wherever these were cut. Clips without text count as holding no keyword.
 
     Args:
         data: the folder that `folders` stand in, each with a manifest.jsonl.
         folders: names.
         split: "train" or "test".
-        trained: the recipe's "data" table: which folders the model was trained on.
+        trained: the recipe's "data" table: which folders the model was trained on. Those that lay elsewhere
+            are known by their names alone, as a model file tells them.
 
     Raises:
         DataError: a folder has no manifest, or a line of it lacks a key.
     """
     running = frozenset(trained.get("running", ()))
     used = frozenset((*trained.get("noise", ()), *trained.get("extra", ()), trained.get("main", "")))
+    cut = _cut_speakers(data, trained.get("extra", ()))
     for folder in folders:
+        name = told_name(folder)
         for clip, said, _ in recordings(data / folder):
             if clip.split != split and not (split == "train" and clip.split == "dev"):
                 continue
-            if clip.split == "train" and (folder in used or (folder in running and not is_reserved(clip))):
+            spoke = clip.speaker in cut or (name in running and not is_reserved(clip))
+            if clip.split == "train" and (name in used or spoke):
                 continue
             yield clip, said
+
+
+def _cut_speakers(data: Path, extra: Iterable[str]) -> frozenset[str]:
+    """Whose running speech is in the extra folders, of those that are there: lines that say where "from"."""
+    there = (data / folder for folder in extra if (data / folder / "manifest.jsonl").is_file())
+    return frozenset(
+        str(row["speaker"])
+        for folder in there
+        for row in manifest_lines(folder, dict)
+        if "from" in row and "speaker" in row
+    )
 
 
 def other_sound(

@@ -1,11 +1,12 @@
 """Which noise training may hear, and which is kept so that models are judged by noise new to them."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from kws.clips import KEYWORDS, Clip, read_folder
+from training.naming import told_name
 from training.takes import take_source
 
 
@@ -47,7 +48,7 @@ def training_noise(data: Path, folders: Iterable[str], *, reserve: bool) -> list
 
 
 def held_noise(
-    data: Path, folders: Iterable[str], part: Literal["train", "test"], trained: Mapping[str, Any]
+    data: Path, folders: Sequence[str], part: Literal["train", "test"], trained: Mapping[str, Any]
 ) -> list[Clip]:
     """Noise of `folders` from recordings of which a model was trained on nothing.
 
@@ -56,12 +57,15 @@ def held_noise(
         folders: names.
         part: "test": test parts; "train": all else.
         trained: the recipe's "data" table. Recipes from before noise was reserved lack "reserve_noise":
-            those models were trained on all training noise.
+            those models were trained on all training noise. A folder that lay elsewhere, of which a model
+            file tells the name alone, is the one of that name among `folders`.
 
     Raises:
         DataError: a folder is missing.
     """
-    used = [name for name in (trained.get("main", ""), *trained.get("noise", ())) if (data / name).is_dir()]
+    named = {told_name(folder): folder for folder in folders}
+    heard = [named.get(name, name) for name in (trained.get("main", ""), *trained.get("noise", ()))]
+    used = [name for name in heard if (data / name).is_dir()]
     reserve = bool(trained.get("reserve_noise", False))
     known = {take_source(clip.audio) for clip in training_noise(data, filter(None, used), reserve=reserve)}
     return [

@@ -97,6 +97,8 @@ def test_a_clip_that_is_cut_has_a_floor_for_each_part(model: Taped) -> None:
 def test_what_was_trained_on_is_refused(data: Path, model: Taped) -> None:
     with pytest.raises(ManifestError, match="trained on the split 'train' of speech"):
         gather(data, ["speech:train"], "dev", model.spec)
+    with pytest.raises(ManifestError, match="trained on the split 'train' of"):
+        gather(data / "elsewhere", [f"{data}/speech:train"], "dev", model.spec)
     with pytest.raises(ManifestError, match="no recording of split 'test'"):
         gather(data, ["speech"], "test", model.spec)
     assert len(gather(data, ["speech"], "dev", model.spec, 2)) == 2

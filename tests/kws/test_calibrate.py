@@ -17,6 +17,7 @@ from kws.clips import DataError
 from kws.det import curve
 from kws.features import is_reserved
 from kws.negatives import negatives
+from kws.noise import held_noise
 from kws.peaks import Listening, Peaks, Tapped, smoothed, stretches
 from stapes.events import Event, KeywordSpotted
 from stapes.samples import Samples
@@ -221,6 +222,32 @@ def test_nothing_that_was_trained_on_is_heard(tmp_path: Path) -> None:
     assert said == {"train": {"right"}, "dev": set()}
     with pytest.raises(DataError, match=r"absent holds no manifest\.jsonl"):
         list(negatives(tmp_path, ["absent"], "train", trained))
+
+
+def test_folders_that_lay_elsewhere_are_known_by_their_names(tmp_path: Path) -> None:
+    data, rows = tmp_path / "data", [{"split": "train", "speaker": f"s{i}", "label": "a"} for i in range(20)]
+    data.mkdir()
+    for name in ("talk", "hiss"):
+        folder_of(tmp_path / name, rows, [quiet(0.01)] * len(rows))
+    trained = {"main": "words", "running": ("talk",), "noise": ("hiss",)}
+    clips = [clip for clip, _ in negatives(data, ["../talk"], "train", trained)]
+    assert 0 < len(clips) < 20
+    assert all(map(is_reserved, clips))
+    assert list(negatives(data, [str(tmp_path / "hiss")], "train", trained)) == []
+    assert held_noise(data, [str(tmp_path / "hiss")], "train", trained) == []
+    assert len(held_noise(data, [str(tmp_path / "hiss")], "train", {"main": "words"})) == 20
+
+
+def test_whose_words_were_cut_is_not_heard(tmp_path: Path) -> None:
+    rows = [{"split": split, "speaker": f"s{i}"} for split in ("train", "test") for i in range(4)]
+    folder_of(tmp_path / "talk", rows, [quiet(0.01)] * len(rows))
+    cut = [{"split": "train", "label": "no", "speaker": "s1", "from": "1.wav"}]
+    whole = [{"split": "train", "label": "no", "speaker": "s2"}]
+    folder_of(tmp_path / "cut", [*cut, *whole], [quiet(1), quiet(1)])
+    trained = {"main": "words", "extra": ("cut", "gone")}
+    for split, speakers in (("train", ["s0", "s2", "s3"]), ("test", ["s0", "s1", "s2", "s3"])):
+        clips = [clip for clip, _ in negatives(tmp_path, ["talk"], split, trained)]
+        assert [clip.speaker for clip in clips] == speakers
 
 
 def test_a_model_that_hides_its_data_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
