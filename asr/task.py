@@ -1,7 +1,7 @@
 """The recogniser as the training loop sees it: data, network, loss, dev figures."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from asr.search import greedy
 from asr.stbd import Stbd
 from asr.text import NORMALISERS
 from asr.vocabulary import L2R, R2L, Vocabulary
-from training.checkpoint import read, take_over
-from training.recipe import RecipeError, build, to_dict
+from training.checkpoint import beginning_with, first_weights
+from training.recipe import build, to_dict
 from training.utterances import ManifestError, Noise, Recording, build_utterances, read_manifest
 
 HELD = "held"
@@ -126,16 +126,15 @@ class AsrTask:
 
         Raises:
             RecipeError: no weight's name begins with one of the recipe's `init_parts` or `frozen`.
+            CheckpointError, OSError: as `training.checkpoint.first_weights`.
         """
         spec = self.spec
         network = Stbd(spec.network, len(self.vocabulary))
         network.normalise(self.mean, self.deviation)
         if spec.init:
-            weights = read(Path(spec.init))["model"]
-            taken = _named(weights, spec.init_parts, "init_parts") if spec.init_parts else set(weights)
-            take_over(network, {name: weights[name] for name in taken})
+            first_weights(network, Path(spec.init), spec.init_parts)
         parameters = dict(network.named_parameters())
-        for name in _named(parameters, spec.frozen, "frozen"):
+        for name in beginning_with(parameters, spec.frozen, "frozen"):
             parameters[name].requires_grad_(False)
         return network
 
@@ -243,15 +242,6 @@ class AsrTask:
         )
         teacher = Teacher(self._find(part.teacher)) if part.teacher else None
         return Corpus(utterances, tuple(text for _, text in chosen), part.repeats, teacher)
-
-
-def _named(names: Iterable[str], beginnings: tuple[str, ...], key: str) -> set[str]:
-    """Those of `names` that begin with one of `beginnings`, each of which must be the beginning of one."""
-    known = list(names)
-    for beginning in beginnings:
-        if not any(name.startswith(beginning) for name in known):
-            raise RecipeError(f"{key}: no weight's name begins with {beginning!r}")
-    return {name for name in known if name.startswith(beginnings)}
 
 
 def _seconds(recording: Recording, unknown: float) -> float:

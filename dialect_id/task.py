@@ -18,7 +18,7 @@ from dialect_id.head import with_margin
 from dialect_id.recipe import DialectRecipe, TeachingSpec
 from dialect_id.student import Student, make_network
 from dialect_id.teaching import Teacher
-from training.checkpoint import CheckpointError, read, take_over
+from training.checkpoint import first_weights
 from training.recipe import RecipeError, to_dict
 from training.utterances import Utterances, build_utterances
 
@@ -187,20 +187,6 @@ class DialectTask:
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Figures of the dev recordings (see dialect_id.dev.judge)."""
         return judge(model, self.dev, self.unknown)
-
-
-def first_weights(student: nn.Module, path: Path) -> None:
-    """Takes over what fits of a checkpoint's weights.
-
-    Raises:
-        CheckpointError: it is damaged, no best.pt, or nothing in it fits.
-        OSError: it cannot be opened.
-    """
-    weights = read(path).get("model")
-    if not isinstance(weights, dict):
-        raise CheckpointError(f"{path} has no key 'model': init wants a best.pt")
-    if len(take_over(student, weights)) == len(student.state_dict()):
-        raise CheckpointError(f"{path}: none of its weights has a name and shape of this network")
 
 
 def frames_loss(steps: Tensor, batch: Batch, step_ms: float, spec: TeachingSpec) -> Tensor:

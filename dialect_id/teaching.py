@@ -147,12 +147,7 @@ def _open(folder: Path, labels: tuple[str, ...]) -> Answers:
         return _read(folder, labels)
     except ManifestError:
         raise
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        AttributeError,
-    ) as error:  # by what is wrong
+    except (OSError, ValueError, TypeError, AttributeError) as error:  # by what is wrong
         raise ManifestError(f"{folder}: a teacher's files cannot be read: {error}") from None
 
 

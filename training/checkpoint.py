@@ -1,5 +1,6 @@
 """last.pt, from which a run goes on, and best.pt, from which a model is exported."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, cast
@@ -93,3 +94,38 @@ def take_over(network: nn.Module, weights: dict[str, Tensor]) -> list[str]:
     fitting = {name: w for name, w in weights.items() if name in mine and mine[name].shape == w.shape}
     network.load_state_dict(fitting, strict=False)
     return sorted(mine.keys() - fitting.keys())
+
+
+def first_weights(network: nn.Module, path: Path, parts: tuple[str, ...] = ()) -> None:
+    """Takes over what fits of the weights in a best.pt.
+
+    Args:
+        network: to begin with them.
+        path: of the best.pt.
+        parts: beginnings of the names of those that are wanted; empty: all.
+
+    Raises:
+        CheckpointError: it is damaged, no best.pt, or nothing in it fits.
+        RecipeError: no name begins with one of `parts`.
+        OSError: it cannot be opened.
+    """
+    weights = read(path).get("model")
+    if not isinstance(weights, dict):
+        raise CheckpointError(f"{path} has no key 'model': init wants a best.pt")
+    if parts:
+        weights = {name: weights[name] for name in beginning_with(weights, parts, "init_parts")}
+    if len(take_over(network, weights)) == len(network.state_dict()):
+        raise CheckpointError(f"{path}: none of its weights has a name and shape of this network")
+
+
+def beginning_with(names: Iterable[str], beginnings: tuple[str, ...], key: str) -> set[str]:
+    """Those of `names` that begin with one of `beginnings`, which a recipe gives under `key`.
+
+    Raises:
+        RecipeError: no name begins with one of them.
+    """
+    known = list(names)
+    for beginning in beginnings:
+        if not any(name.startswith(beginning) for name in known):
+            raise RecipeError(f"{key}: no weight's name begins with {beginning!r}")
+    return {name for name in known if name.startswith(beginnings)}

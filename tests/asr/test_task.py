@@ -17,7 +17,7 @@ from asr.task import AsrTask, load_network, split_of
 from asr.vocabulary import END, L2R, R2L
 from stapes.spec import FbankSpec
 from training.augment import MaskSpec
-from training.checkpoint import read, take_over
+from training.checkpoint import CheckpointError, read, save, take_over
 from training.recipe import RecipeError, load
 from training.utterances import Recording, Utterances
 
@@ -150,10 +150,17 @@ def test_parts_of_another_network_are_taken_over_and_stay(data: Path, recipe: Pa
     assert {name for name, p in fresh.model().named_parameters() if not p.requires_grad} == {
         name for name, _ in fresh.model().named_parameters() if name.startswith(("encoder.", "ctc."))
     }
-    wrong = AsrTask(load(AsrRecipe, recipe, ['frozen=["encodr."]']), [data], data / "cache")
-    wrong.prepare(torch.device("cpu"))
-    with pytest.raises(RecipeError, match="encodr"):
-        wrong.model()
+    save(tmp_path / "strange.pt", {"model": {"encoder.strange": torch.zeros(3)}})
+    for change, error, why in (
+        ([changes[0], 'init_parts=["encodr."]'], RecipeError, "init_parts: .*'encodr.'"),
+        (['frozen=["encodr."]'], RecipeError, "frozen: .*'encodr.'"),
+        ([f"init={tmp_path}/first/last.pt"], CheckpointError, r"last\.pt has no key 'model'"),
+        ([f"init={tmp_path}/strange.pt"], CheckpointError, "none of its weights"),
+    ):
+        wrong = AsrTask(load(AsrRecipe, recipe, change), [data], data / "cache")
+        wrong.prepare(torch.device("cpu"))
+        with pytest.raises(error, match=why):
+            wrong.model()
 
 
 def test_batches_repeat_themselves_and_differ_between_processes(data: Path, recipe: Path) -> None:

@@ -18,11 +18,11 @@ from dialect_id.head import CosineHead, HeadSpec, with_margin
 from dialect_id.network import NetworkSpec
 from dialect_id.recipe import DataSpec, DialectRecipe, MixSpec, TeachingSpec
 from dialect_id.student import load_network
-from dialect_id.task import DialectTask, first_weights, frames_loss, teacher_losses
+from dialect_id.task import DialectTask, frames_loss, teacher_losses
 from dialect_id.teaching import Teacher
 from stapes.spec import FbankSpec
 from tests.dialect_id.made_up import data_sets, write_set
-from training.checkpoint import CheckpointError, read, save
+from training.checkpoint import CheckpointError, first_weights, read, save
 from training.loopspec import LoopSpec
 from training.recipe import RecipeError
 from training.utterances import ManifestError, Recording, Utterances
