@@ -33,12 +33,11 @@ def table(out: Path, names: Sequence[str], pairs: Sequence[tuple[str, str]]) -> 
     other seeds of a student would have differed is not in it.
     """
     rows = found(out, names)
-    lines = _row(["network", "parameters", "seeds", "dev cosine", "minutes"], head=True)
+    lines = _row(["network", "parameters", "seeds", "dev cosine"], head=True)
     for name, done in rows.items():
         cosines = [run["dev"]["cosine"] for run in done if "cosine" in run.get("dev", {})]
-        minutes = [run["minutes"] for run in done if "minutes" in run]
         size = f"{done[0]['parameters'] / 1e6:.2f} M"
-        lines += _row([name, size, str(len(done)), _mean(cosines, 3), _mean(minutes, 1)])
+        lines += _row([name, size, str(len(done)), _mean(cosines)])
     for columns in _columns(rows):
         rates = {(name, column): _rates(done, column) for name, done in rows.items() for column in columns}
         shown = [name for name in rows if any(len(rates[name, column]) for column in columns)]
@@ -85,8 +84,8 @@ def _cell(rates: Rates, sign: str = "") -> str:
     return f"{100 * rates[0]:{sign}.1f} ({100 * low:{sign}.1f} to {100 * high:{sign}.1f})"
 
 
-def _mean(values: Sequence[float], digits: int) -> str:
-    return f"{np.mean(values):.{digits}f}" if values else ""
+def _mean(values: Sequence[float]) -> str:
+    return f"{np.mean(values):.3f}" if values else ""
 
 
 def _row(cells: Sequence[str], *, head: bool = False) -> list[str]:
