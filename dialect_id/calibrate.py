@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from dialect_id.arguments import share
 from dialect_id.calibration import Heard, choose_floor, choose_sure, fit_temperature, log_loss
 from dialect_id.duration import DURATIONS, steps_after
 from dialect_id.figures import draw_reliability
@@ -27,6 +26,7 @@ from stapes.spec import ModelSpec
 from stapes.tasks.detection import UNKNOWN_CLASS, ece, eer
 from stapes.tasks.dialect_id import DialectParams
 from training.atomic import replacing
+from training.command import share
 from training.naming import told_name
 from training.utterances import ManifestError
 

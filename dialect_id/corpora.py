@@ -16,10 +16,10 @@ from typing import Any
 
 import soundfile
 
-from dialect_id.arguments import share
 from dialect_id.data import in_dev
 from training.atomic import replacing
 from training.audio import AudioError
+from training.command import share
 from training.utterances import ManifestError, Recording, read_manifest
 
 Line = dict[str, Any]

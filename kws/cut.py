@@ -19,12 +19,13 @@ from kws.clips import KEYWORDS, Clip, DataError
 from kws.cutting import alone, extent, second_around
 from kws.features import is_reserved
 from kws.mine import HOMOPHONES
-from kws.sets import refuse_filled, write_set
+from kws.sets import clip_name, refuse_filled, write_set
 from kws.speech import recordings
 from stapes.model import Model
 from stapes.samples import Samples
 from training.alignment import Aligner
 from training.audio import read_audio
+from training.command import count, share
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.15, 0.9
 """Of a word. What is shorter is slurred, or the alignment is wrong; what is longer surely holds more."""
@@ -58,11 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["librispeech", "librispeech_train-clean-5"],
         metavar="FOLDER",
-        help="running speech with text; name them in the recipe's data.running too",
+        help="running speech with text",
     )
     parser.add_argument("--words", type=_listed, default=KEYWORDS, help="yes,no,…; default: the ten keywords")
-    parser.add_argument("--least", type=float, default=0.3, help="posterior of a word from which on to cut")
-    parser.add_argument("--most", type=int, default=120, help="clips of each word, from speakers in turn")
+    parser.add_argument("--least", type=share, default=0.3, help="posterior of a word from which on to cut")
+    parser.add_argument("--most", type=count, default=120, help="clips of each word, from speakers in turn")
     parser.add_argument("--neighbours", action="store_true", help="leave what is said before and after it")
 
 
@@ -84,7 +85,8 @@ def run(args: argparse.Namespace) -> str:
         raise DataError(str(error)) from None
     clips = [each for folder in args.sets for each in spoken(args.data / folder, words)]
     left_out: Counter[str] = Counter()
-    found = list(find(aligner, clips, words, args.least, left_out))
+    every = find(aligner, clips, words, args.least, left_out)
+    found = list({_name(each, aligner.rate): each for each in every}.values())
     kept = spread(found, args.most)
     write_set(args.out, aligner.rate, _cut(kept, aligner.rate, neighbours=args.neighbours))
     lines = [
@@ -170,9 +172,7 @@ def _cut(
     found: Sequence[Found], rate: int, *, neighbours: bool
 ) -> Iterator[tuple[str, Samples, dict[str, object]]]:
     for each in tqdm(found, desc="clips", mininterval=5):
-        samples, at = read_audio(each.clip.audio, rate), each.start / rate
-        # Named by where it is from: of two runs over the same speech, training takes each cut once.
-        name = f"{each.word}_{each.clip.audio.stem}_{round(1000 * at):05d}"
+        samples, name = read_audio(each.clip.audio, rate), _name(each, rate)
         if neighbours:
             second = second_around(samples, (each.start + each.end) // 2, rate)
         else:
@@ -185,11 +185,15 @@ def _cut(
                 "label": each.word,
                 "speaker": each.clip.speaker,
                 "from": each.clip.audio.name,
-                "start": round(at, 3),
+                "start": round(each.start / rate, 3),
                 "spoken": round((each.end - each.start) / rate, 3),
                 "confidence": each.confidence,
             },
         )
+
+
+def _name(found: Found, rate: int) -> str:
+    return clip_name(found.word, found.clip.audio, found.start / rate)
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -20,10 +20,11 @@ from kws.clips import UNKNOWN, Clip, DataError
 from kws.features import is_reserved, running_speech
 from kws.negatives import trained_on
 from kws.peaks import Listening, Tapped, smoothed
-from kws.sets import refuse_filled, write_set
+from kws.sets import clip_name, refuse_filled, write_set
 from kws.speech import recordings
 from stapes.samples import Samples
 from training.audio import read_audio
+from training.command import count, share
 
 HOMOPHONES = {"know": "no", "write": "right", "wright": "right", "rite": "right"}
 """Words that no spotter can tell from a keyword: a network is not to learn that they are `_unknown_`."""
@@ -52,8 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="of the recipe's data.running; default: all of them",
     )
-    parser.add_argument("--least", type=float, default=0.4, help="smoothed posterior from which on to cut")
-    parser.add_argument("--most", type=int, default=2000, help="clips to keep, those with the highest peaks")
+    parser.add_argument("--least", type=share, default=0.4, help="smoothed posterior from which on to cut")
+    parser.add_argument(
+        "--most", type=count, default=2000, help="clips to keep, those with the highest peaks"
+    )
 
 
 def run(args: argparse.Namespace) -> str:
@@ -79,8 +82,10 @@ def run(args: argparse.Namespace) -> str:
         clips = [clip for clip in clips if clip.audio in alike]
         seconds += sum(clip.duration for clip in clips)
         found += near_misses(model, clips, alike, args.least)
+    rate = model.spec.features.sample_rate
+    found = list({_name(near, rate): near for near in found}.values())
     kept = sorted(found, key=lambda near: near.peak, reverse=True)[: args.most]
-    cut(kept, args.out, model.spec.features.sample_rate)
+    cut(kept, args.out, rate)
     hours, lowest = seconds / 3600, f", peaks from {kept[-1].peak:.2f}" if kept else ""
     return f"{len(found)} stretches in {hours:.2f} h; {len(kept)} clips{lowest}, in {args.out}"
 
@@ -125,7 +130,7 @@ def cut(found: Sequence[Near], out: Path, rate: int) -> None:
     """Writes the second before each peak, and a manifest that says whose it is and which keyword was near."""
     clips = (
         (
-            f"{near.keyword}_{number:05d}",
+            _name(near, rate),
             second_before(read_audio(near.clip.audio, rate), near.end, rate),
             {
                 "label": UNKNOWN,
@@ -135,7 +140,7 @@ def cut(found: Sequence[Near], out: Path, rate: int) -> None:
                 "from": near.clip.audio.name,
             },
         )
-        for number, near in enumerate(found)
+        for near in found
     )
     write_set(out, rate, clips)
 
@@ -146,6 +151,10 @@ def second_before(samples: Samples, end: int, rate: int) -> Samples:
     piece = samples[max(0, start) : max(0, min(end, len(samples)))]
     before = max(0, -start)
     return np.pad(piece, (before, rate - before - len(piece)))
+
+
+def _name(near: Near, rate: int) -> str:
+    return clip_name(near.keyword, near.clip.audio, near.end / rate)
 
 
 def _alike(folder: Path) -> dict[Path, frozenset[str]]:

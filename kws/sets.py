@@ -22,6 +22,20 @@ def refuse_filled(out: Path) -> None:
         raise DataError(f"{out} is not empty")
 
 
+def clip_name(label: str, recording: Path, seconds: float) -> str:
+    """Of a clip, by where it is cut from.
+
+    So a recording that two folders hold, or two runs cut, gives clips of the same name, of which training
+    takes one; those of other recordings have other names, and it takes all.
+
+    Args:
+        label: what tells clips of one place apart.
+        recording: whose.
+        seconds: a place in it.
+    """
+    return f"{label}_{recording.stem}_{round(1000 * seconds):05d}"
+
+
 def write_set(out: Path, rate: int, clips: Iterable[tuple[str, Samples, Mapping[str, Any]]]) -> None:
     """Writes clips for training; without its manifest, which comes last, nobody reads the folder.
 

@@ -160,3 +160,25 @@ class Train(Generic[R]):
         metrics = fit(self.task(recipe, args), recipe.loop, out, resume=not args.anew)
         best = metrics["best"]
         return f"best dev {metrics['metric']}: {best['dev']}, epoch {best['epoch']}, in {out}"
+
+
+def share(text: str) -> float:
+    """An argument that is a number from 0 to 1.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"wants a number from 0 to 1, got {text!r}")
+    return number
+
+
+def count(text: str) -> int:
+    """An argument that is a whole number from 1 on. Raises as `share`."""
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"wants a whole number from 1 on, got {text!r}")
+    return int(text)

@@ -124,9 +124,11 @@ def test_words_become_a_folder_that_training_reads(
         assert np.abs(samples[RATE // 2 - 800 : RATE // 2 + 800]).max() > 0.1
         assert np.abs(samples[: RATE // 8]).max() < 0.01
     assert len(gather(tmp_path / "words", [out])) == 1 + len(lines)
-    # The same again gives the same, and with neighbours these are heard.
+    # The same again gives the same, and with neighbours these are heard; what two sets hold is cut once.
     again, both = tmp_path / "again", tmp_path / "both"
-    assert main([*command[:2], str(again), *command[3:]]) == 0
+    (tmp_path / "twin").symlink_to(tmp_path / "talk")
+    assert main([*command[:2], str(again), *command[3:], "--sets", "talk", "twin"]) == 0
+    assert (again / "manifest.jsonl").read_text() == (out / "manifest.jsonl").read_text()
     assert main([*command[:2], str(both), *command[3:], "--neighbours"]) == 0
     for row in lines:
         assert (again / row["audio"]).read_bytes() == (out / row["audio"]).read_bytes()

@@ -75,3 +75,17 @@ def test_near_misses_become_a_folder_that_training_reads(
     assert "hard is not empty" in capsys.readouterr().err
     assert main([*command[:2], str(tmp_path / "few"), *command[3:], "--most", "1"]) == 0
     assert "1 clips" in capsys.readouterr().out
+    # Of two runs, training takes all that differ and none twice.
+    few = gather(tmp_path / "few")
+    assert len(gather(tmp_path / "words", [tmp_path / "few", out])) == 1 + len(lines)
+    other = tmp_path / "other"
+    folder_of(other / "talk", [row | {"speaker": f"t{i}"} for i, row in enumerate(rows)], sounds)
+    for audio in (other / "talk").glob("*.wav"):
+        audio.rename(audio.with_name(f"other{audio.name}"))
+    text = (other / "talk/manifest.jsonl").read_text().replace('"audio": "', '"audio": "other')
+    (other / "talk/manifest.jsonl").write_text(text)
+    folder_of(other / "words", [{"split": "train", "label": "no", "speaker": "x"}], [tone(True, 0.8)])
+    assert main([*command[:2], str(other / "hard"), "--data", str(other)]) == 0
+    assert len(gather(other / "hard")) > 0
+    both = gather(tmp_path / "words", [tmp_path / "few", other / "hard"])
+    assert len(both) == 1 + len(few) + len(gather(other / "hard"))

@@ -1,6 +1,7 @@
 """The command lines of all tasks: a training's arguments, and errors told in one line."""
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -139,3 +140,19 @@ def test_where_a_run_goes() -> None:
     command.add_train_arguments(parser, "those")
     assert command.run_folder(parser.parse_args(["a/b.toml"])) == Path("runs/b")
     assert command.run_folder(parser.parse_args(["a/b.toml", "--out", "c"])) == Path("c")
+
+
+@pytest.mark.parametrize(
+    ("read", "fine", "wrong"),
+    [
+        (command.share, {"0": 0.0, "0.25": 0.25, "1": 1.0}, ("-0.1", "30", "nan", "half", "")),
+        (command.count, {"1": 1, "120": 120}, ("0", "-1", "1.5", "all", "")),
+    ],
+)
+def test_numbers_out_of_range_are_no_arguments(
+    read: Callable[[str], float], fine: dict[str, float], wrong: tuple[str, ...]
+) -> None:
+    assert {text: read(text) for text in fine} == fine
+    for text in wrong:
+        with pytest.raises(argparse.ArgumentTypeError, match=f"got '{text}'"):
+            read(text)
