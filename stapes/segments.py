@@ -73,21 +73,13 @@ class _Recent:
             self._first = keep
 
 
-class SegmentLane:
-    """A "segment" model: called with all frames of a stretch of speech, once it has ended.
-
-    Speech longer than the model's window is given in parts of that length.
-    """
+class _Lane:
+    """What both kinds share: recent frames, and where in them speech begins and ends."""
 
     def __init__(self, model: Model, order: int, endpoint: EndpointSpec) -> None:
         features = model.spec.features
-        self.model, self._order, self._features = model, order, features
-        self._most = model.spec.window.frames
+        self.model, self._order, self._features, self._endpoint = model, order, features, endpoint
         self._pad = endpoint.pad_ms * features.sample_rate // 1000
-        self._endpoint = endpoint
-        self._exact = task_of(model.spec).features
-        """Whether steps lie where their frames are, those of the pause after the speech with them."""
-        self.reset()
 
     def reset(self) -> None:
         """Back to the start of a stream."""
@@ -97,7 +89,7 @@ class SegmentLane:
         self._from: int | None = None
         """While there is speech: number of the first frame not yet given to the model."""
         self._given = 0
-        """Frames before this one belong to an earlier segment."""
+        """Frames before this one belong to earlier speech."""
         self._since = 0
         """Samples after which the start of the speech was known."""
         self._end: int | None = None
@@ -120,6 +112,39 @@ class SegmentLane:
         self._end = end
         return last_frame(end, self._features)
 
+    def _advance(self) -> list[Found]:
+        """What the boundaries and frames settle that came since the last time."""
+        raise NotImplementedError
+
+    def _begin(self, boundary: Boundary) -> None:
+        """Speech starts; it may be some of what was heard already, but none that was given."""
+        start = max(0, boundary.at - self._pad)
+        first = self._recent.earliest(boundary.known)
+        self._from = max(self._given, first, -(-start // self._features.hop_samples))
+        self._since = boundary.known
+
+    def _heard(self, boundary: Boundary) -> int:
+        """Frames up to the end of speech, and what belongs to it of the pause after."""
+        return self._recent.heard(min(boundary.at + self._pad, boundary.known))
+
+    def _within(self, at: int) -> int:
+        """A sample, or the stream's last, if that is before it."""
+        return at if self._end is None else min(at, self._end)
+
+
+class SegmentLane(_Lane):
+    """A "segment" model: called with all frames of a stretch of speech, once it has ended.
+
+    Speech longer than the model's window is given in parts of that length.
+    """
+
+    def __init__(self, model: Model, order: int, endpoint: EndpointSpec) -> None:
+        super().__init__(model, order, endpoint)
+        self._most = model.spec.window.frames
+        self._exact = task_of(model.spec).features
+        """Whether steps lie where their frames are, those of the pause after the speech with them."""
+        self.reset()
+
     def finish(self, end: int) -> list[Found]:  # noqa: ARG002 - speech that reached the end was ended there
         """What the last boundaries settle."""
         return self._advance()
@@ -128,15 +153,10 @@ class SegmentLane:
         found: list[Found] = []
         for boundary in self._boundaries:
             if boundary.started:
-                start = max(0, boundary.at - self._pad)
-                first = self._recent.earliest(boundary.known)
-                self._from = max(self._given, first, -(-start // self._features.hop_samples))
-                self._since = boundary.known
+                self._begin(boundary)
             else:
                 found += self._give_long(self._recent.heard(boundary.known))
-                end = self._recent.heard(min(boundary.at + self._pad, boundary.known))
-                at = boundary.at if self._end is None else min(boundary.at, self._end)
-                found += self._give(end, at, boundary.known)
+                found += self._give(self._heard(boundary), self._within(boundary.at), boundary.known)
                 self._from = None
         self._boundaries = []
         if self._from is not None:
@@ -164,7 +184,7 @@ class SegmentLane:
         return [(settled, self._order, event) for event in events]
 
 
-class SpeechLane:
+class SpeechLane(_Lane):
     """A "segment" model with states: called with `hop` frames at a time while there is speech.
 
     Where the task carries on from one stretch of speech to the next, a hop may begin in one and end in
@@ -174,10 +194,9 @@ class SpeechLane:
     """
 
     def __init__(self, model: Model, order: int, endpoint: EndpointSpec) -> None:
+        super().__init__(model, order, endpoint)
         features = model.spec.features
-        self.model, self._order, self._features, self._endpoint = model, order, features, endpoint
         self._carries = task_of(model.spec).carries
-        self._pad = endpoint.pad_ms * features.sample_rate // 1000
         held_ms = endpoint.hangover_ms - endpoint.pad_ms if self._carries else 0
         self._held = -(-held_ms * features.sample_rate // (1000 * features.hop_samples))
         """Frames after a frame that must have been heard before it is given."""
@@ -187,36 +206,9 @@ class SpeechLane:
 
     def reset(self) -> None:
         """Back to the start of a stream."""
-        self.model.reset()
-        self._decoder = task_of(self.model.spec).decoder(self.model.spec, self.model.extras)
-        self._recent = _Recent(self._features, self._endpoint)
-        self._from: int | None = None
-        """While there is speech: number of the first frame not yet given to the model."""
-        self._given = 0
-        """Frames before this one belong to earlier speech."""
+        super().reset()
         self._filled = 0
         """Frames of the next call that are there."""
-        self._since = 0
-        """Samples after which the start of the speech was known."""
-        self._end: int | None = None
-        """Where the stream ended, in samples, once it has."""
-        self._boundaries: list[Boundary] = []
-
-    def expect(self, boundaries: list[Boundary]) -> None:
-        """Starts and ends of speech among the frames that come next."""
-        self._boundaries += boundaries
-
-    def accept(self, frames: Frames) -> list[Found]:
-        """The next (frames, mels)."""
-        self._recent.append(frames, self._end)
-        found = self._advance()
-        self._recent.forget(self._from)
-        return found
-
-    def end_at(self, end: int) -> int:
-        """The stream ends at sample `end`; how many samples, with silence, its last frame takes."""
-        self._end = end
-        return last_frame(end, self._features)
 
     def finish(self, end: int) -> list[Found]:
         """What the last boundaries settle, and the decoder's last word."""
@@ -229,10 +221,7 @@ class SpeechLane:
         found: list[Found] = []
         for boundary in self._boundaries:
             if boundary.started:
-                start = max(0, boundary.at - self._pad)
-                first = self._recent.earliest(boundary.known)
-                self._from = max(self._given, first, -(-start // self._features.hop_samples))
-                self._since = boundary.known
+                self._begin(boundary)
                 if not self._carries:
                     self.model.reset()
             else:
@@ -245,16 +234,14 @@ class SpeechLane:
         known = self._recent.heard(boundary.known)
         found = self._give(known - self._held)
         if self._carries:
-            end = self._recent.heard(min(boundary.at + self._pad, boundary.known))
-            found += self._give(end, boundary.known)
+            found += self._give(self._heard(boundary), boundary.known)
         else:
             found += self._give(known, boundary.known)
             if self._filled:
                 self._hop[self._filled :] = self._silence
                 missing = len(self._hop) - self._filled
                 found += self._call(self._given + missing, boundary.known)
-            at = boundary.at if self._end is None else min(boundary.at, self._end)
-            found += self._found(self._decoder.flush(at), boundary.known)
+            found += self._found(self._decoder.flush(self._within(boundary.at)), boundary.known)
         self._from = None
         return found
 
@@ -279,7 +266,7 @@ class SpeechLane:
 
     def _found(self, events: list[Event], settled: int) -> list[Found]:
         """No event lies after what was heard, though a hop that was filled up does."""
-        last = settled if self._end is None else min(settled, self._end)
+        last = self._within(settled)
         return [
             (settled, self._order, event if event.at <= last else replace(event, at=last)) for event in events
         ]
