@@ -35,7 +35,9 @@ def hypotheses(path: Path) -> dict[str, str]:
         ManifestError: the file is missing or a line is not understood.
     """
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        # Not splitlines: texts may hold other separators, which JSON does not escape.
+        lines = path.read_text(encoding="utf-8").split("\n")
+        rows = [json.loads(line) for line in lines if line.strip()]
         return {str(row["audio"]): str(row["text"]) for row in rows}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ManifestError(f'{path} holds no lines of "audio" and "text": {error!r}') from None

@@ -90,7 +90,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     model = Model.load(args.model)
-    rows = [json.loads(line) for line in (args.folder / "manifest.jsonl").read_text().splitlines()]
+    told = (args.folder / "manifest.jsonl").read_text(encoding="utf-8").split("\n")
+    rows = [json.loads(line) for line in told if line.strip()]
     errors: dict[str, list[int]] = {}
     counts: dict[str, list[int]] = {}
     audio = spent = 0.0

@@ -81,7 +81,9 @@ def _pair(text: str) -> tuple[str, str]:
 
 def lines(args: argparse.Namespace, key: str) -> list[dict[str, Any]]:
     """The manifest's lines of the split that have a key, "audio" made a path."""
-    rows = [json.loads(line) for line in args.manifest.read_text(encoding="utf-8").splitlines()]
+    # Not splitlines: texts may hold other separators, which JSON does not escape.
+    told = args.manifest.read_text(encoding="utf-8").split("\n")
+    rows = [json.loads(line) for line in told if line.strip()]
     rows = [row for row in rows if isinstance(row.get(key), str) and args.split in (None, row.get("split"))]
     if not rows:
         sys.exit(f"{args.manifest}: no recordings with {key!r} of split {args.split}")

@@ -231,3 +231,6 @@ def test_pseudo_labels_are_what_two_agree_on(tmp_path: Path) -> None:
     assert pseudo_labels.disagreement("你好吗", "你好") == pytest.approx(1 / 3)
     with pytest.raises(ManifestError, match=r"gone\.jsonl"):
         pseudo_labels.hypotheses(tmp_path / "gone.jsonl")
+    odd = json.dumps({"audio": "a.wav", "text": "one\u2028two"}, ensure_ascii=False)
+    (tmp_path / "odd.jsonl").write_text(f"{odd}\n\n", encoding="utf-8")
+    assert pseudo_labels.hypotheses(tmp_path / "odd.jsonl") == {"a.wav": "one\u2028two"}
