@@ -118,7 +118,7 @@ def test_a_loss_that_is_no_number_is_one_line(
     def diverged(*_: object, **__: object) -> None:
         raise FloatingPointError("the loss is nan in epoch 1")
 
-    monkeypatch.setattr("kws.__main__.fit", diverged)
+    monkeypatch.setattr("training.command.fit", diverged)
     recipe = data / "a.toml"
     recipe.write_text('name = "a"\n')
     assert main(["train", str(recipe), "--data", str(data), "--out", str(data / "run")]) == 1
