@@ -74,7 +74,7 @@ def _rates(done: Sequence[Mapping[str, Any]], column: Column) -> Rates:
     some, of = np.moveaxis(tallies[..., column.place : column.place + 2], -1, 0)  # (seeds, speakers) each
     drawn = draws(some.shape[1])
     whole, anew = some.sum(1) / of.sum(1), some[:, drawn].sum(2) / of[:, drawn].sum(2).clip(1)
-    return np.concatenate((whole[:, None], anew), 1).mean(0)
+    return np.asarray(np.concatenate((whole[:, None], anew), 1).mean(0))
 
 
 def _cell(rates: Rates, sign: str = "") -> str:
