@@ -92,44 +92,58 @@ def stretches(scores: NDArray[np.float32]) -> list[float]:
     return [float(scores[a:b].max()) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def measure(model: Tapped, clips: Sequence[Clip], others: Iterable[Sound]) -> dict[str, Peaks]:
+def measure(
+    model: Tapped, clips: Sequence[Clip], others: Iterable[Sound], hops: Sequence[int]
+) -> dict[int, dict[str, Peaks]]:
     """Peaks of `clips` of keywords, each after a pause, and of each condition of `others`.
 
     Of `others` the keywords said there do not count. `true` is the same in all conditions: the clips as
     they are.
+
+    Args:
+        model: of which each recording is heard once.
+        clips: of keywords.
+        others: other sound, with the keywords said in it.
+        hops: numbers of decisions to take the mean of.
+
+    Returns:
+        For each of `hops` the peaks by condition.
 
     Raises:
         AudioError: a recording that cannot be read.
     """
     listening = Listening(model)
     spec = model.spec
-    rate, smooth = spec.features.sample_rate, int(spec.params["smooth_hops"])
+    rate = spec.features.sample_rate
     columns = {label: i for i, label in enumerate(spec.labels) if label not in spec.params["background"]}
-    false: dict[str, dict[str, list[float]]] = {}
+    false: dict[tuple[int, str], dict[str, list[float]]] = {}
     heard: Counter[str] = Counter()
-    true: dict[str, list[float]] = {label: [] for label in columns}
+    true: dict[int, dict[str, list[float]]] = {count: {label: [] for label in columns} for count in hops}
     for sound in tqdm(others, desc="peaks of other sound", mininterval=5):
         samples = sound.read(rate)
         heard[sound.condition] += len(samples)
-        means = smoothed(listening.scores(samples), smooth)
-        peaks = false.setdefault(sound.condition, {label: [] for label in columns})
-        for label, column in columns.items():
-            if label not in sound.said:
-                peaks[label] += stretches(means[:, column])
+        scores = listening.scores(samples)
+        for count in hops:
+            means = smoothed(scores, count)
+            peaks = false.setdefault((count, sound.condition), {label: [] for label in columns})
+            for label, column in columns.items():
+                if label not in sound.said:
+                    peaks[label] += stretches(means[:, column])
     for clip in tqdm(clips, desc="peaks of keywords", mininterval=5):
-        means = smoothed(listening.scores(after_pause(read_audio(clip.audio, rate), rate)), smooth)
-        best = {label: float(means[:, column].max()) for label, column in columns.items()}
-        own = best[clip.label]
-        true[clip.label].append(own if own == max(best.values()) else 0.0)
-    found = {label: np.array(peaks, np.float32) for label, peaks in true.items()}
-    return {
-        condition: Peaks(
-            {label: np.sort(np.array(values, np.float32))[::-1] for label, values in peaks.items()},
+        scores = listening.scores(after_pause(read_audio(clip.audio, rate), rate))
+        for count in hops:
+            means = smoothed(scores, count)
+            best = {label: float(means[:, column].max()) for label, column in columns.items()}
+            own = best[clip.label]
+            true[count][clip.label].append(own if own == max(best.values()) else 0.0)
+    found: dict[int, dict[str, Peaks]] = {count: {} for count in hops}
+    for (count, condition), by_label in false.items():
+        found[count][condition] = Peaks(
+            {label: np.sort(np.array(values, np.float32))[::-1] for label, values in by_label.items()},
             heard[condition] / rate / 3600,
-            found,
+            {label: np.array(values, np.float32) for label, values in true[count].items()},
         )
-        for condition, peaks in false.items()
-    }
+    return found
 
 
 def pooled(parts: Sequence[Peaks]) -> Peaks:
