@@ -34,7 +34,7 @@ from training.fbank import Fbank
 from training.loop import fit
 from training.loopspec import LoopSpec
 from training.recipe import RecipeError, load, to_dict
-from training.utterances import buckets, padded
+from training.utterances import ManifestError, buckets, padded
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +140,19 @@ class FinetuneTask:
         return Tuned(encoder, outputs, text=self.downstream.text)
 
     def batches(self, epoch: int, rank: int, world: int) -> Iterator[Batch]:
-        """All recordings once, and then again; epoch, rank and the recipe's seed fix their order."""
+        """All recordings once, and then again; epoch, rank and the recipe's seed fix their order.
+
+        Raises:
+            ManifestError: too few recordings are long enough for each process to have some.
+        """
         train = self.downstream.splits["train"]
         for again in count():  # lengths are grouped anew each time, so the number of batches varies a little
-            for numbers in self._numbers(epoch + 100_003 * again)[rank::world]:
+            mine = self._numbers(epoch + 100_003 * again)[rank::world]
+            if not mine:
+                raise ManifestError(
+                    f"{self.spec.folder}: too few training recordings of at least 50 ms for {world} processes"
+                )
+            for numbers in mine:
                 yield self.batch(train, numbers)
 
     def batch(self, split: Split, numbers: np.ndarray[Any, np.dtype[np.int64]]) -> Batch:

@@ -160,3 +160,9 @@ def test_commands(
     args.set = [*changes, "loop.epochs=1", "loop.accelerator=cpu", "loop.ema_decay=0.0"]
     args.anew = False
     assert "accuracy_interval" in json.loads(finetune.run(args))
+
+    task = finetune.FinetuneTask(load(finetune.FinetuneRecipe, args.recipe, changes), tmp_path, args.cache)
+    task.prepare(torch.device("cpu"))
+    assert len(next(task.batches(0, 0, 1)).lengths)
+    with pytest.raises(ManifestError, match="talk: too few training recordings"):
+        next(task.batches(0, 99, 100))
