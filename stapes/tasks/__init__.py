@@ -1,10 +1,12 @@
 """The registry of tasks: how each turns scores into events, judges a whole clip, and is measured.
 
-A new task is a module here, one line in `TASKS`, and its event in `stapes.events`.
+A new task is a module here, one line in `TASKS`, and its event in `stapes.events`. A module is imported when
+something of it is first called: who spots keywords does not wait for the search of texts to be read.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -12,7 +14,6 @@ from numpy.typing import NDArray
 
 from stapes.events import Event
 from stapes.spec import ModelSpec, Scores, SpecError
-from stapes.tasks import asr, dialect_id, encoder, kws
 from stapes.tasks.reading import Extras
 
 
@@ -61,24 +62,27 @@ class Task:
         return found if isinstance(found, str) else None
 
 
+def _of(module: str, name: str) -> Callable[..., Any]:
+    """The function or class `name` of a task's module, imported by the first call."""
+
+    def call(*args: Any) -> Any:
+        return getattr(import_module(f"stapes.tasks.{module}"), name)(*args)
+
+    return call
+
+
+def _task(module: str, decoder: str, truth: tuple[str, ...], **more: Any) -> Task:
+    clip, metrics = _of(module, "clip"), _of(module, "metrics")
+    return Task(truth=truth, decoder=_of(module, decoder), clip=clip, metrics=metrics, **more)
+
+
 TASKS: Final[dict[str, Task]] = {
-    "asr": Task(truth=("text",), decoder=asr.TextDecoder, clip=asr.clip, metrics=asr.metrics),
-    "dialect_id": Task(
-        truth=("language", "dialect", "accent", "label"),
-        decoder=dialect_id.DialectDecoder,
-        clip=dialect_id.clip,
-        metrics=dialect_id.metrics,
-        carries=True,
+    "asr": _task("asr", "TextDecoder", ("text",)),
+    "dialect_id": _task(
+        "dialect_id", "DialectDecoder", ("language", "dialect", "accent", "label"), carries=True
     ),
-    "encoder": Task(
-        truth=(),
-        decoder=encoder.FeatureDecoder,
-        clip=encoder.clip,
-        metrics=encoder.metrics,
-        features=True,
-        inputs=encoder.inputs,
-    ),
-    "kws": Task(truth=("label",), decoder=kws.KeywordDecoder, clip=kws.clip, metrics=kws.metrics),
+    "encoder": _task("encoder", "FeatureDecoder", (), features=True, inputs=_of("encoder", "inputs")),
+    "kws": _task("kws", "KeywordDecoder", ("label",)),
 }
 """By the name that a model file gives as its task."""
 

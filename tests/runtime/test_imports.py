@@ -58,3 +58,10 @@ def test_importing_is_light() -> None:
     added = _modules("import stapes") - _modules("import numpy")
     assert not added & {"onnxruntime", "argparse", "asyncio", "importlib.metadata", "unittest", *FORBIDDEN}
     assert not {name for name in added if name.startswith("stapes.") and name.split(".")[1] in ("cli", "mic")}
+
+
+def test_a_task_loads_what_it_needs() -> None:
+    """Who spots keywords does not wait for the search of texts."""
+    loaded = _modules("import numpy as np, stapes\nstapes.load('kws').feed(np.zeros(48_000, np.float32))")
+    assert "stapes.tasks.kws" in loaded
+    assert not loaded & {f"stapes.tasks.{name}" for name in ("asr", "beam", "ctc", "dialect_id", "encoder")}
