@@ -86,19 +86,13 @@ def run(args: argparse.Namespace) -> str:
     if not dev or not others:
         raise DataError("the folders hold no dev keywords, or no other sound that was not trained on")
     tried = measure(model, dev, others, args.smooth_hops or [int(model.spec.params["smooth_hops"])])
-    found = {hops: share_found(pooled(list(parts.values())), args.rate) for hops, parts in tried.items()}
+    together = {hops: pooled(list(parts.values())) for hops, parts in tried.items()}
+    found = {hops: share_found(peaks, args.rate) for hops, peaks in together.items()}
     hops = max(sorted(found), key=lambda hops: found[hops])
-    calibration = tried[hops]
-    peaks = {f"calibration, {condition}": part for condition, part in calibration.items()}
+    curves = {f"calibration, {condition}": part for condition, part in tried[hops].items()}
     with replacing(args.out) as draft:
         thresholds, point = settle(
-            args.model,
-            draft,
-            pooled(list(calibration.values())),
-            args.rate,
-            hops=hops,
-            clips=dev,
-            others=others,
+            args.model, draft, together[hops], args.rate, hops=hops, clips=dev, others=others
         )
         figures: dict[str, Any] = {
             "thresholds": thresholds,
@@ -109,7 +103,7 @@ def run(args: argparse.Namespace) -> str:
             tested = observe(Model.load(draft), test, test_others)
             figures["test"] = {**tested.figures(), "hours_by_folder": test_parts}
             measured = measure(model, test, test_others, [hops])[hops]
-            peaks |= {f"test, {condition}": part for condition, part in measured.items()}
+            curves |= {f"test, {condition}": part for condition, part in measured.items()}
         spec = onnxfile.read_spec(draft)
         provenance = {**spec.provenance, "calibration": figures}
         onnxfile.stamp(args.model, draft, replace(spec, provenance=provenance))
@@ -117,7 +111,7 @@ def run(args: argparse.Namespace) -> str:
     report.mkdir(parents=True, exist_ok=True)
     text = json.dumps(figures, indent=1)
     (report / "calibration.json").write_text(text + "\n", encoding="utf-8")
-    draw_det(peaks, report / "det.png")
+    draw_det(curves, report / "det.png")
     return text
 
 
