@@ -11,16 +11,16 @@ from torch import Tensor
 
 from asr.distill.comparison_table import table
 from asr.distill.downstream import load_downstream, load_source
-from asr.distill.encoder import parameters
 from asr.distill.finetune import FinetuneRecipe, FinetuneTask, tune
 from asr.distill.heads import HeadSpec
 from asr.distill.probes import probe
 from asr.distill.recipe import DistillRecipe
-from asr.distill.spec import EncoderSpec
 from asr.distill.task import DistillTask, load_student
 from training.checkpoint import read, save
 from training.command import add_recipe_arguments
 from training.comparison import keep, kept, wanted
+from training.encoder.network import parameters
+from training.encoder.spec import EncoderSpec
 from training.loop import fit
 from training.recipe import RecipeError, load
 

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from asr.distill.encoder import Encoder
 from asr.distill.pretrain import PretrainRecipe, load_pretrained
 from asr.distill.splits import speaker_of, split_recordings
 from asr.distill.task import load_student
@@ -20,6 +19,7 @@ from stapes.spec import FbankSpec
 from stapes.tasks.edits import count_errors, normalise
 from training.audio import ClipStore, build_store
 from training.checkpoint import read
+from training.encoder.network import Encoder
 from training.recipe import RecipeError, build
 from training.utterances import ManifestError
 

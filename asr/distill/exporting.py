@@ -7,8 +7,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from asr.distill.cif import LONGEST_MS
-from asr.distill.encoder import Encoder
 from asr.distill.fidelity import RATE, to_itself, to_teacher
 from asr.distill.recipe import DistillRecipe
 from asr.distill.splits import split_recordings
@@ -17,6 +15,8 @@ from stapes.fbank import fbank
 from stapes.samples import Frames, Samples
 from stapes.spec import ModelSpec, StateSpec, WindowSpec
 from training.audio import read_audio
+from training.encoder.cif import LONGEST_MS
+from training.encoder.network import Encoder
 from training.exportable import Exportable
 from training.utterances import ManifestError, Recording
 

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from asr.distill.encoder import Encoder
 from asr.distill.heads import ExpandLast, LayerWise
 from asr.distill.recipe import DistillRecipe
 from asr.distill.teachers import load_teacher
@@ -19,6 +18,7 @@ from stapes.segments import samples_of
 from stapes.spec import ModelSpec
 from stapes.tasks import inputs_of
 from stapes.tasks.encoder import EncoderParams
+from training.encoder.network import Encoder
 from training.recipe import build
 from training.whisper_cache import CacheSpec, teacher_frames
 

@@ -23,13 +23,13 @@ from asr.distill.downstream import (
     load_encoder,
     spell,
 )
-from asr.distill.encoder import Encoder
 from asr.distill.losses import valid
 from stapes.fbank import frame_count
 from stapes.spec import FbankSpec
 from stapes.tasks.edits import error_rates
 from training.checkpoint import read
 from training.command import add_train_arguments, run_folder
+from training.encoder.network import Encoder
 from training.fbank import Fbank
 from training.loop import fit
 from training.loopspec import LoopSpec

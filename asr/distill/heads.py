@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asr.distill.encoder import Encoder
-from asr.distill.spec import EncoderSpec
 from asr.distill.units import Units, likeness
+from training.encoder.network import Encoder
+from training.encoder.spec import EncoderSpec
 
 UnitHead = Literal["none", "embedded", "linear", "hard"]
 

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from asr.distill.encoder import Encoder
-from asr.distill.spec import HUBERT_BASE, EncoderSpec
 from asr.distill.units import Units
 from training.ctranslate2 import WeightsError
+from training.encoder.network import Encoder
+from training.encoder.spec import HUBERT_BASE, EncoderSpec
 
 _NAMES = [
     # ours, and what it is called elsewhere; the number of a layer is carried over

@@ -5,10 +5,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from asr.distill.encoder import Encoder
 from asr.distill.losses import valid
-from asr.distill.spec import EncoderSpec
 from asr.distill.units import likeness
+from training.encoder.network import Encoder
+from training.encoder.spec import EncoderSpec
 
 
 def spans(

@@ -11,18 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from asr.distill.data import Speech, Taught, load_speech
-from asr.distill.front import FbankFront
 from asr.distill.kmeans import assign, kmeans
 from asr.distill.masking import Masked, guessed, spans
 from asr.distill.mfcc import Mfcc
 from asr.distill.recipe import SpeechSpec
-from asr.distill.spec import EncoderSpec
 from asr.distill.teachers import EncoderTeacher, Teacher
 from asr.distill.units import Units
 from stapes.fbank import frame_count
 from stapes.spec import FbankSpec
 from training.atomic import replacing
 from training.checkpoint import read
+from training.encoder.front import FbankFront
+from training.encoder.spec import EncoderSpec
 from training.fbank import Fbank
 from training.loopspec import LoopSpec
 from training.recipe import build, to_dict

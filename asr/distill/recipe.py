@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from asr.distill.heads import HeadSpec
-from asr.distill.spec import EncoderSpec
 from stapes.spec import FbankSpec
+from training.encoder.spec import EncoderSpec
 from training.loopspec import LoopSpec
 
 

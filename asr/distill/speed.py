@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from asr.distill.encoder import Encoder
-from asr.distill.spec import DEEP_THIN, SHALLOW_WIDE, EncoderSpec
 from stapes.fbank import fbank
 from stapes.machine import describe
 from stapes.sessions import open_session
 from stapes.spec import FbankSpec
+from training.encoder.network import Encoder
+from training.encoder.spec import DEEP_THIN, SHALLOW_WIDE, EncoderSpec
 
 FEATURES = FbankSpec(mels=80, scale=32768.0)
 STUDENTS = {"deep-thin": DEEP_THIN, "shallow-wide": SHALLOW_WIDE}

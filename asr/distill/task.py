@@ -9,10 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from asr.distill import cif, losses
+from asr.distill import losses
 from asr.distill.data import Speech, Taught, load_speech
-from asr.distill.encoder import Encoder, inherit
-from asr.distill.front import FbankFront
 from asr.distill.heads import Predicted, Pupil
 from asr.distill.kmeans import kmeans
 from asr.distill.recipe import DistillRecipe
@@ -20,6 +18,9 @@ from asr.distill.teachers import EncoderTeacher, Teacher, load_teacher
 from asr.distill.units import Units
 from stapes.fbank import frame_count
 from training.atomic import replacing
+from training.encoder import cif
+from training.encoder.front import FbankFront
+from training.encoder.network import Encoder, inherit
 from training.fbank import Fbank
 from training.recipe import build, to_dict
 from training.whisper_cache import CacheSpec

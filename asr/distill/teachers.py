@@ -7,10 +7,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from asr.distill.encoder import Encoder
 from asr.distill.hubert import convert, load_hubert
 from asr.distill.units import Units
 from stapes.spec import FbankSpec
+from training.encoder.network import Encoder
 from training.fbank import Fbank
 from training.whisper import WhisperTeacher
 

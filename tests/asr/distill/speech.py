@@ -7,11 +7,11 @@ import numpy as np
 import soundfile
 import torch
 
-from asr.distill.encoder import Encoder
-from asr.distill.spec import EncoderSpec
 from asr.distill.teachers import EncoderTeacher
 from asr.distill.units import Units
 from stapes.spec import FbankSpec
+from training.encoder.network import Encoder
+from training.encoder.spec import EncoderSpec
 
 FEATURES = FbankSpec(mels=16)
 

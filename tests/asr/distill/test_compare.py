@@ -11,11 +11,11 @@ from asr.distill import task as task_module
 from asr.distill.__main__ import main
 from asr.distill.comparison_table import table
 from asr.distill.downstream import draws
-from asr.distill.encoder import Encoder, parameters
 from asr.distill.task import load_student
 from tests.asr.distill.speech import teacher, write_speech
 from training.checkpoint import read
 from training.comparison import keep
+from training.encoder.network import Encoder, parameters
 from training.recipe import RecipeError, build, load
 
 SHIPPED = Path(compare.__file__).parent / "recipes/compare.toml"

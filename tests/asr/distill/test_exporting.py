@@ -13,12 +13,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 
 import stapes
-from asr.distill import cif, fidelity
-from asr.distill.encoder import Encoder
+from asr.distill import fidelity
 from asr.distill.exporting import Streaming, exportable
 from asr.distill.heads import HeadSpec, Pupil
 from asr.distill.recipe import DistillRecipe, SpeechSpec
-from asr.distill.spec import EncoderSpec
 from asr.distill.task import load_student
 from export.__main__ import main
 from stapes.events import FeaturesHeard
@@ -30,6 +28,9 @@ from stapes.tasks import inputs_of
 from tests.asr.distill.speech import FEATURES, teacher, write_speech
 from tests.tools.signals import cuttings, feed_in
 from training.checkpoint import save
+from training.encoder import cif
+from training.encoder.network import Encoder
+from training.encoder.spec import EncoderSpec
 from training.recipe import to_dict
 
 SMALL = EncoderSpec(

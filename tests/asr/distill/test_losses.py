@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from asr.distill import losses
 from asr.distill.heads import HeadSpec, Pupil
-from asr.distill.spec import EncoderSpec
 from asr.distill.units import Units
+from training.encoder.spec import EncoderSpec
 
 SMALL = EncoderSpec(
     mels=8, layers=3, width=16, inner=24, heads=2, position_kernel=6, position_groups=2, dropout=0.0

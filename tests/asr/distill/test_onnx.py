@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from asr.distill import speed
-from asr.distill.encoder import Encoder
-from asr.distill.spec import EncoderSpec
+from training.encoder.network import Encoder
+from training.encoder.spec import EncoderSpec
 
 SMALL = {
     "mels": 8,

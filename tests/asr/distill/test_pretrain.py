@@ -12,9 +12,9 @@ from asr.distill.kmeans import assign, kmeans
 from asr.distill.masking import Masked, guessed, spans
 from asr.distill.mfcc import FEATURES, Mfcc, slopes
 from asr.distill.pretrain import PretrainRecipe, PretrainTask, load_pretrained
-from asr.distill.spec import EncoderSpec
 from stapes.fbank import fbank
 from tests.asr.distill.speech import write_speech
+from training.encoder.spec import EncoderSpec
 from training.loop import fit
 from training.recipe import build, load
 

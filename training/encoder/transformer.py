@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asr.distill.spec import EncoderSpec
+from training.encoder.spec import EncoderSpec
 
 
 class ConvolvedPosition(nn.Module):

@@ -33,7 +33,7 @@ class EncoderSpec:
     """Frames before its chunk that a frame attends to."""
 
     compress: bool = False
-    """Once-for-all compression between front end and transformer (asr.distill.cif), its rate an input."""
+    """Once-for-all compression (training.encoder.cif) before the transformer, its rate an input."""
 
     def __post_init__(self) -> None:
         if self.width % self.heads or self.width % self.position_groups:

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.distill import cif
-from asr.distill.encoder import Encoder
-from asr.distill.spec import EncoderSpec
+from training.encoder import cif
+from training.encoder.network import Encoder
+from training.encoder.spec import EncoderSpec
 
 SMALL = EncoderSpec(
     mels=8, layers=2, width=16, inner=24, heads=2, position_kernel=6, position_groups=2, dropout=0.0

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asr.distill.spec import EncoderSpec
+from training.encoder.spec import EncoderSpec
 from training.normalised import Normalised
 
 KERNELS = (10, 3, 3, 3, 3, 2, 2)

@@ -7,11 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.distill.encoder import Encoder, inherit, parameters
-from asr.distill.front import FbankFront
-from asr.distill.spec import DEEP_THIN, HUBERT_BASE, SHALLOW_WIDE, EncoderSpec
 from stapes.fbank import frame_count
 from stapes.spec import FbankSpec
+from training.encoder.front import FbankFront
+from training.encoder.network import Encoder, inherit, parameters
+from training.encoder.spec import DEEP_THIN, HUBERT_BASE, SHALLOW_WIDE, EncoderSpec
 
 SMALL = EncoderSpec(
     mels=8, layers=2, width=16, inner=24, heads=2, position_kernel=6, position_groups=2, dropout=0.0

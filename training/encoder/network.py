@@ -5,10 +5,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from asr.distill import cif
-from asr.distill.front import FbankFront, WaveformFront
-from asr.distill.spec import EncoderSpec
-from asr.distill.transformer import ConvolvedPosition, Layer, attention_mask, streamed_mask
+from training.encoder import cif
+from training.encoder.front import FbankFront, WaveformFront
+from training.encoder.spec import EncoderSpec
+from training.encoder.transformer import ConvolvedPosition, Layer, attention_mask, streamed_mask
 
 
 class Encoded(NamedTuple):
