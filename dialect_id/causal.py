@@ -77,8 +77,40 @@ class Carry:
 
     def next_states(self) -> tuple[Tensor, Tensor, Tensor]:
         """The states after this call."""
-        memory = torch.cat([past.flatten(1) for past in self._pasts], dim=1)
+        pasts = [past.flatten(1) for past in self._pasts]
+        memory = torch.cat(pasts, dim=1) if pasts else self.memory
         return memory, torch.cat(self._totals, dim=1), self.counts[:, 0, -1:]
+
+
+def whole(
+    states: tuple[Tensor, Tensor, Tensor],
+    total: int,
+    lengths: Tensor | None,
+    *,
+    hop: int,
+    stride: int,
+    cap: int,
+) -> Carry:
+    """A carry for whole utterances; steps past an utterance's end do not count.
+
+    Args:
+        states: before the first frame.
+        total: frames of the batch.
+        lengths: (batch,) frames of each; None: all.
+        hop: frames between two guesses.
+        stride: frames a step.
+        cap: as Carry's.
+    """
+    like = states[0]
+    batch, hops, steps = len(like), -(-total // hop), hop // stride
+    if lengths is None and total % hop == 0:
+        shares, valid = like.new_ones(batch, hops), None
+    else:
+        ends = like.new_full((batch,), total) if lengths is None else lengths.to(like.device)
+        there = torch.arange(hops * steps, device=like.device) < (ends // stride).clamp(min=1)[:, None]
+        valid = there.reshape(batch, 1, hops, steps).to(like.dtype)
+        shares = valid.mean(3)[:, 0]
+    return Carry(states, steps, shares, cap, valid)
 
 
 class CausalConv(nn.Module):

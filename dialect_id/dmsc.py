@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from dialect_id.causal import Carry, CausalConv, RunningStatistics, sizes
+from dialect_id.causal import Carry, CausalConv, RunningStatistics, sizes, whole
 from dialect_id.selection import Selection
 
 
@@ -189,6 +189,11 @@ class DMSC(nn.Module):
             if isinstance(module, nn.Conv1d | nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
+    @property
+    def step_channels(self) -> int:
+        """Of what `hops_and_steps` gives of each step."""
+        return self.widths[-1]
+
     def start(self, batch: int) -> tuple[Tensor, Tensor, Tensor]:
         """The states before the first frame: zeros. Memory (batch, values), sums (batch, values), count."""
         like = self.embedding.weight
@@ -250,14 +255,6 @@ class DMSC(nn.Module):
 
     def _whole(self, frames: Tensor, lengths: Tensor | None) -> Carry:
         """A carry from zero states for whole utterances; steps past an utterance's end do not count."""
-        batch, total = frames.shape[:2]
-        hops = -(-total // self.spec.hop)
-        if lengths is None and total % self.spec.hop == 0:
-            shares, valid = frames.new_ones(batch, hops), None
-        else:
-            ends = frames.new_full((batch,), total) if lengths is None else lengths.to(frames.device)
-            steps = (ends // self.spec.stride).clamp(min=1)
-            there = torch.arange(hops * self._steps, device=frames.device) < steps[:, None]
-            valid = there.reshape(batch, 1, hops, self._steps).to(frames.dtype)
-            shares = valid.mean(3)[:, 0]
-        return Carry(self.start(batch), self._steps, shares, self.spec.cap, valid)
+        spec = self.spec
+        start = self.start(len(frames))
+        return whole(start, frames.shape[1], lengths, hop=spec.hop, stride=spec.stride, cap=spec.cap)

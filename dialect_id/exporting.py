@@ -13,7 +13,6 @@ import numpy as np
 from torch import Tensor, nn
 
 from dialect_id.data import gather
-from dialect_id.dmsc import DMSC
 from dialect_id.network import DialectNet
 from dialect_id.student import load_network
 from stapes.fbank import fbank
@@ -36,9 +35,9 @@ class Streaming(nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, frames: Tensor, memory: Tensor, sums: Tensor, count: Tensor) -> tuple[Tensor, ...]:
-        """See DialectNet.stream; the states are those of DMSC.STATES."""
-        return self.net.stream(frames, memory, sums, count)
+    def forward(self, frames: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        """See DialectNet.stream; the states are those of the network's STATES."""
+        return self.net.stream(frames, *states)
 
 
 def exportable(checkpoint: dict[str, Any], data: Path | None) -> Exportable:
@@ -57,9 +56,9 @@ def exportable(checkpoint: dict[str, Any], data: Path | None) -> Exportable:
         ManifestError: a data folder is missing.
     """
     net, recipe, labels = load_network(checkpoint)
-    network = net.network
-    if not isinstance(network, DMSC):
+    if not net.streams:
         raise TypeError(f"only a network that streams is exported, not {recipe.network.kind!r}")
+    network = net.streaming
     hop, root = network.spec.hop, data or Path("../shared/data")
     spec = ModelSpec(
         name=recipe.name,
@@ -93,7 +92,15 @@ def exportable(checkpoint: dict[str, Any], data: Path | None) -> Exportable:
         for each in judged.recordings[:: max(1, len(wanted) // PARITY_CLIPS)]:
             yield read_audio(each.audio, recipe.features.sample_rate)
 
-    return Exportable(Streaming(net).eval(), spec, calibration, accuracy, clips, one_hop=True)
+    return Exportable(
+        Streaming(net).eval(),
+        spec,
+        calibration,
+        accuracy,
+        clips,
+        one_hop=True,
+        int8="dynamic" if recipe.network.kind == "pooled-encoder" else "static",  # as of encoders alone
+    )
 
 
 def whole_hops(frames: Frames, hop: int, features: FbankSpec) -> Frames:

@@ -10,10 +10,11 @@ from dialect_id.campp import CAMPP
 from dialect_id.dmsc import DMSC, DMSCSpec
 from dialect_id.dtdnn import DTDNN
 from dialect_id.ecapa import ECAPA
+from dialect_id.pooled_encoder import PooledEncoder, PooledEncoderSpec
 from dialect_id.xvector import XVector
 from training.normalised import Normalised
 
-Kind = Literal["dmsc", "d-tdnn", "d-tdnn-ss", "x-vector", "ecapa", "cam++"]
+Kind = Literal["dmsc", "pooled-encoder", "d-tdnn", "d-tdnn-ss", "x-vector", "ecapa", "cam++"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +23,15 @@ class NetworkSpec:
 
     kind: Kind = "dmsc"
     dmsc: DMSCSpec = field(default_factory=DMSCSpec)
+    pooled_encoder: PooledEncoderSpec = field(default_factory=PooledEncoderSpec)
     embedding: int = 256
     dropout: float = 0.1
     """Of the embedding's values, before the classifier."""
+
+    @property
+    def step_frames(self) -> int:
+        """Frames a step of a network that streams."""
+        return 2 if self.kind == "pooled-encoder" else self.dmsc.stride
 
     def __post_init__(self) -> None:
         if self.embedding < 1 or not 0 <= self.dropout < 1:
@@ -51,8 +58,8 @@ class DialectNet(Normalised):
 
     @property
     def streams(self) -> bool:
-        """Whether `stream`, `start` and `embed_hops` are there."""
-        return isinstance(self.network, DMSC)
+        """Whether `streaming`, `stream`, `start` and `embed_hops` are there."""
+        return isinstance(self.network, DMSC | PooledEncoder)
 
     def forward(self, frames: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits of whole utterances.
@@ -75,15 +82,15 @@ class DialectNet(Normalised):
 
         (batch, hops, embedding); hops after an utterance's end repeat its last one.
         """
-        return self._streaming().embed_hops(*self._prepared(frames, lengths))
+        return self.streaming.embed_hops(*self._prepared(frames, lengths))
 
     def hops_and_steps(self, frames: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The embeddings after each hop, and the last block's steps (batch, steps, channels)."""
-        return self._streaming().hops_and_steps(*self._prepared(frames, lengths))
+        return self.streaming.hops_and_steps(*self._prepared(frames, lengths))
 
-    def start(self, batch: int) -> tuple[Tensor, Tensor, Tensor]:
+    def start(self, batch: int) -> tuple[Tensor, ...]:
         """The states before the first frame: zeros."""
-        return self._streaming().start(batch)
+        return self.streaming.start(batch)
 
     def stream(self, frames: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         """Posteriors after each hop, and the next states.
@@ -95,12 +102,18 @@ class DialectNet(Normalised):
         Returns:
             (batch, hops, labels) posteriors, then the states.
         """
-        embeddings, following = self._streaming().stream(self.normalised(frames), *states)
+        embeddings, following = self.streaming.stream(self.normalised(frames), *states)
         return torch.softmax(self.classifier(embeddings), dim=-1), *following
 
-    def _streaming(self) -> DMSC:
-        if not isinstance(self.network, DMSC):
-            raise TypeError(f"only a DMSC streams, not {type(self.network).__name__}")
+    @property
+    def streaming(self) -> DMSC | PooledEncoder:
+        """The network, if it streams.
+
+        Raises:
+            TypeError: it does not.
+        """
+        if not isinstance(self.network, DMSC | PooledEncoder):
+            raise TypeError(f"a {type(self.network).__name__} hears whole utterances, it does not stream")
         return self.network
 
     def _prepared(self, frames: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -121,4 +134,6 @@ def _network(spec: NetworkSpec, mels: int) -> nn.Module:
         return ECAPA(mels, spec.embedding)
     if spec.kind == "cam++":
         return CAMPP(mels, spec.embedding)
+    if spec.kind == "pooled-encoder":
+        return PooledEncoder(spec.pooled_encoder, mels, spec.embedding)
     return DMSC(spec.dmsc, mels, spec.embedding)

@@ -143,6 +143,8 @@ class DialectRecipe:
     teaching: TeachingSpec = field(default_factory=TeachingSpec)
     init: str = ""
     """Path of a checkpoint whose weights are taken over where name and shape are the same."""
+    init_encoder: str = ""
+    """Path of a best.pt of `asr.distill` whose student a "pooled-encoder" begins with."""
     epoch_clips: int = 8_000
     """Examples of one epoch, all processes together."""
     label_smoothing: float = 0.1
@@ -157,5 +159,7 @@ class DialectRecipe:
                 "epoch_clips must be at least 1 and hops_weight not negative, got "
                 f"{self.epoch_clips}, {self.hops_weight}"
             )
+        if self.init_encoder and self.network.kind != "pooled-encoder":
+            raise RecipeError(f"init_encoder is for a pooled-encoder, not {self.network.kind!r}")
         if not 0 <= self.label_smoothing < 1:
             raise RecipeError(f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from dialect_id.batches import NOISE_ALONE, Batch, Sampler, Store, mean_and_deviation
 from dialect_id.data import Corpus, Part, gather
 from dialect_id.dev import judge
-from dialect_id.dmsc import DMSC
 from dialect_id.head import with_margin
+from dialect_id.pooled_encoder import of_student
 from dialect_id.recipe import DialectRecipe, TeachingSpec
 from dialect_id.student import Student, make_network
 from dialect_id.teaching import Teacher
@@ -118,13 +118,15 @@ class DialectTask:
         width = self.teacher.width if self.teacher else 0
         steps = 0
         if self.spec.teaching.frames:
-            if not isinstance(network.network, DMSC):
+            if not network.streams:
                 raise RecipeError(
                     f"teaching.frames is for networks that stream, not {self.spec.network.kind!r}"
                 )
-            steps = network.network.widths[-1]
+            steps = network.streaming.step_channels
         hops = self.spec.hops_weight > 0
         student = Student(network, self.spec.network.embedding, width, hops=hops, steps=steps)
+        if self.spec.init_encoder:
+            first_weights(student, Path(self.spec.init_encoder), renamed=of_student)
         if self.spec.init:
             first_weights(student, Path(self.spec.init))
         return student
@@ -162,7 +164,8 @@ class DialectTask:
             teaching = self.spec.teaching
             loss = loss + teaching.posteriors * more["divergence"] + teaching.embedding * more["direction"]
             if teaching.frames:
-                more["frames"] = frames_loss(steps.float(), batch, self._step_ms, teaching)
+                step_ms = self.spec.features.hop_ms * self.spec.network.step_frames
+                more["frames"] = frames_loss(steps.float(), batch, step_ms, teaching)
                 loss = loss + teaching.frames * more["frames"]
             told |= more
         return loss, told
@@ -179,10 +182,6 @@ class DialectTask:
         even = -logits.log_softmax(-1).mean(-1)
         losses = torch.where(spoken, losses, torch.where(classes == NOISE_ALONE, even, 0.0))
         return losses.mean()
-
-    @property
-    def _step_ms(self) -> float:
-        return self.spec.features.hop_ms * self.spec.network.dmsc.stride
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Figures of the dev recordings (see dialect_id.dev.judge)."""

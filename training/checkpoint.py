@@ -1,6 +1,6 @@
 """last.pt, from which a run goes on, and best.pt, from which a model is exported."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, cast
@@ -96,13 +96,19 @@ def take_over(network: nn.Module, weights: dict[str, Tensor]) -> list[str]:
     return sorted(mine.keys() - fitting.keys())
 
 
-def first_weights(network: nn.Module, path: Path, parts: tuple[str, ...] = ()) -> None:
+def first_weights(
+    network: nn.Module,
+    path: Path,
+    parts: tuple[str, ...] = (),
+    renamed: Callable[[str], str] = str,
+) -> None:
     """Takes over what fits of the weights in a best.pt.
 
     Args:
         network: to begin with them.
         path: of the best.pt.
         parts: beginnings of the names of those that are wanted; empty: all.
+        renamed: a name in the file to that in `network`.
 
     Raises:
         CheckpointError: it is damaged, no best.pt, or nothing in it fits.
@@ -114,6 +120,7 @@ def first_weights(network: nn.Module, path: Path, parts: tuple[str, ...] = ()) -
         raise CheckpointError(f"{path} has no key 'model': init wants a best.pt")
     if parts:
         weights = {name: weights[name] for name in beginning_with(weights, parts, "init_parts")}
+    weights = {renamed(name): weight for name, weight in weights.items()}
     if len(take_over(network, weights)) == len(network.state_dict()):
         raise CheckpointError(f"{path}: none of its weights has a name and shape of this network")
 

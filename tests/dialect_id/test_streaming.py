@@ -12,6 +12,8 @@ from torch import Tensor
 from dialect_id.causal import Carry, CausalConv
 from dialect_id.dmsc import DMSCSpec, LocalScales
 from dialect_id.network import DialectNet, NetworkSpec
+from dialect_id.pooled_encoder import PooledEncoderSpec
+from training.encoder.spec import EncoderSpec
 
 MELS, LABELS, HOP, CAP = 12, 5, 10, 4
 ALL = DMSCSpec(stem=16, layers=(2, 2), growth=8, bottleneck=16, hop=HOP, cap=CAP)
@@ -26,11 +28,35 @@ SPECS = {
 }
 
 
+POOLED = "pooled encoder"
+NETWORKS = {name: NetworkSpec(dmsc=spec, embedding=16) for name, spec in SPECS.items()}
+NETWORKS[POOLED] = NetworkSpec(
+    kind="pooled-encoder",
+    pooled_encoder=PooledEncoderSpec(
+        EncoderSpec(
+            layers=2,
+            width=16,
+            inner=24,
+            heads=2,
+            position_kernel=6,
+            position_groups=2,
+            chunk=5,
+            history=5,
+        ),
+        taps=(1, 2),
+        pooled=24,
+        hop=HOP,
+        cap=CAP,
+    ),
+    embedding=16,
+)
+
+
 @cache
 def net_of(name: str) -> DialectNet:
     """A network whose normalisations have seen something."""
     torch.manual_seed(1)
-    net = DialectNet(NetworkSpec(dmsc=SPECS[name], embedding=16), MELS, LABELS)
+    net = DialectNet(NETWORKS[name], MELS, LABELS)
     net.normalise(torch.full((MELS,), -5.0), torch.full((MELS,), 4.0))
     with torch.no_grad():
         for _ in range(20):
@@ -51,7 +77,7 @@ def by_calls(net: DialectNet, frames: Tensor, hops: list[int]) -> tuple[Tensor, 
     return torch.cat(parts, dim=1), states
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", NETWORKS)
 @settings(deadline=None, max_examples=8)
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=5))
 def test_streaming_in_any_calls_is_the_whole(name: str, hops: list[int]) -> None:
@@ -71,8 +97,9 @@ def test_streaming_in_any_calls_is_the_whole(name: str, hops: list[int]) -> None
         torch.testing.assert_close(state, other, atol=1e-4, rtol=1e-4)
 
 
-def test_padding_is_no_matter() -> None:
-    net = net_of("all three")
+@pytest.mark.parametrize("name", ["all three", POOLED])
+def test_padding_is_no_matter(name: str) -> None:
+    net = net_of(name)
     frames, lengths = noise(4, 67), torch.tensor([67, 50, 23, 1])
     with torch.no_grad():
         together = net(frames, lengths)
@@ -82,8 +109,9 @@ def test_padding_is_no_matter() -> None:
     torch.testing.assert_close(hops[:, -1], together, atol=1e-4, rtol=1e-4)  # the last one is repeated
 
 
-def test_a_guess_depends_on_no_later_frame() -> None:
-    net = net_of("all three")
+@pytest.mark.parametrize("name", ["all three", POOLED])
+def test_a_guess_depends_on_no_later_frame(name: str) -> None:
+    net = net_of(name)
     frames = noise(1, 6 * HOP)
     changed = frames.clone()
     changed[:, 4 * HOP :] += 5
@@ -158,8 +186,9 @@ def test_constant_and_silent_input_gives_finite_gradients() -> None:
     assert all(bool(torch.isfinite(p.grad).all()) for p in net.parameters() if p.grad is not None)
 
 
-def test_half_precision_training_keeps_statistics_in_float32() -> None:
-    net = net_of("all three")
+@pytest.mark.parametrize("name", ["all three", POOLED])
+def test_half_precision_training_keeps_statistics_in_float32(name: str) -> None:
+    net = net_of(name)
     frames = noise(2, 40 * HOP)
     with torch.no_grad():
         wanted = net(frames).softmax(-1)

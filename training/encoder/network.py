@@ -122,19 +122,27 @@ class Encoder(nn.Module):
         (batch, chunks · 2 · chunk, mels) become (batch, chunks · chunk, width), equal to
         `forward` of the whole utterance, whatever the cutting into chunks.
         """
+        states, following = self.stream_layers(frames, heard, placed, looked, seen)
+        return states[-1], *following
+
+    def stream_layers(
+        self, frames: Tensor, heard: Tensor, placed: Tensor, looked: Tensor, seen: Tensor
+    ) -> tuple[list[Tensor], tuple[Tensor, ...]]:
+        """As `stream`, with the first layer's input and each layer's output, apart from the next states."""
         front = self.front
         if not isinstance(front, FbankFront):
             raise ValueError("only the fbank front end streams")
         x, heard = front.stream(frames, heard)
         x, placed = self.position.stream(x, placed)
-        x = self.norm(x)
+        states = [self.norm(x)]
         mask = streamed_mask(x.shape[1], self.spec, seen)
         kept = []
         for number, layer in enumerate(self.layers):
-            x, pair = layer(x, mask, looked[:, number])
+            x, pair = layer(states[-1], mask, looked[:, number])
+            states.append(x)
             kept.append(pair[:, pair.shape[1] - self.spec.history :])
         count = (seen + x.shape[1]).clamp_max(self.spec.history)
-        return x, heard, placed, torch.stack(kept, 1), count
+        return states, (heard, placed, torch.stack(kept, 1), count)
 
 
 def inherit(student: Encoder, teacher: Encoder) -> list[str]:
