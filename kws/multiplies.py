@@ -40,11 +40,11 @@ def count_multiplies(network: nn.Module, frames: int, mels: int = 40) -> Multipl
     hooks = [
         module.register_forward_hook(graph) for module in network.modules() if isinstance(module, GraphConv)
     ]
-    parametric = multiplies.count_multiplies(network, frames, mels)
+    total = multiplies.count_multiplies(network, frames, mels)
     for hook in hooks:
         hook.remove()
     for module in network.modules():
         if isinstance(module, GraphTCN) and module.spec.graph:
             width, window = module.spec.width, module.spec.window
             between += window**2 * (width // 4 + width)
-    return Multiplies(parametric, between)
+    return Multiplies(total - between, between)
