@@ -37,6 +37,8 @@ class Comparison:
     shared: DialectRecipe = field(default_factory=DialectRecipe)
     networks: dict[str, NetworkSpec] = field(default_factory=dict)
     seeds: tuple[int, ...] = (0, 1, 2)
+    test: str = ""
+    """Folder whose split "test" is the test; "": the one that is trained on."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,11 +62,11 @@ def run(args: argparse.Namespace) -> str:
         recipe = replace(shared, name=name, network=networks[name], loop=replace(shared.loop, seed=seed))
         task = DialectTask(recipe, args.data, args.cache)
         fit(task, recipe.loop, out)
-        keep(out, _figures(out, task))
+        keep(out, _figures(out, task, comparison.test))
     return table(args.out, comparison)
 
 
-def _figures(out: Path, task: DialectTask) -> dict[str, Any]:
+def _figures(out: Path, task: DialectTask, folder: str) -> dict[str, Any]:
     """Figures of the last epoch's weights on dev and test: to choose the best epoch is to choose by luck."""
     state = read(out / "last.pt")
     checkpoint = {
@@ -74,7 +76,7 @@ def _figures(out: Path, task: DialectTask) -> dict[str, Any]:
     }
     network, _, _ = load_network(checkpoint)
     figures: dict[str, Any] = {"dev": judge(network, task.dev)}
-    test = test_store(task)
+    test = test_store(task, folder or task.spec.data.main)
     if test is not None:
         figures["test"] = judge(network, test) | {"n": len(test.utterances)}
     return figures | {
@@ -87,14 +89,15 @@ def _figures(out: Path, task: DialectTask) -> dict[str, Any]:
     }
 
 
-def test_store(task: DialectTask) -> Store | None:
-    """The test part of a recipe's main folder; None if it has none."""
+def test_store(task: DialectTask, folder: str) -> Store | None:
+    """The split "test" of a folder, what the task's network knows of it; None if that is nothing."""
     spec = task.spec
-    corpus = gather(task.data, spec.data, labels=task.corpus.labels, judged_by="test")
+    data = replace(spec.data, main=folder)
+    corpus = gather(task.data, data, labels=task.corpus.labels, judged_by="test")
     if not corpus.judged.recordings:
         return None
     features = build_utterances(corpus.judged.recordings, spec.features, task.cache)
-    return Store(spec.data.main, features, corpus.judged.classes)
+    return Store(folder, features, corpus.judged.classes)
 
 
 def real_time_factor(network: DialectNet, recipe: DialectRecipe, times: int = 5) -> float:

@@ -44,7 +44,7 @@ def test_comparison_builds_all_networks() -> None:
         "DMSC-global-pooling": (False, False, True),
     }
     assert {spec.kind for spec in comparison.networks.values()} == {
-        "dmsc", "d-tdnn", "d-tdnn-ss", "x-vector", "ecapa", "cam++"
+        "dmsc", "d-tdnn", "d-tdnn-ss", "x-vector", "ecapa", "cam++", "pooled-encoder"
     }  # fmt: skip
     for network in comparison.networks.values():
         DialectNet(network, comparison.shared.features.mels, 33)

@@ -468,5 +468,11 @@ def test_compares(data: Path, cache: Path, tmp_path: Path, capsys: pytest.Captur
     assert figures["parameters"] > 1000
     assert figures["multiplies_per_second"] > 1e5
     assert figures["rtf"] > 0
+    others = [(f"{n}.wav", language) for n, language in enumerate(("aa", "bb", "bb", "dd"))]
+    write_set(data / "abroad", [{"audio": a, "split": "test", "language": told} for a, told in others])
+    command[command.index(str(out))] = str(tmp_path / "elsewhere")
+    assert main([*command, "--set", "shared.loop.epochs=1", "--set", "test=abroad"]) == 0
+    capsys.readouterr()
+    assert json.loads((tmp_path / "elsewhere/tiny-4/test.json").read_text())["test"]["n"] == 3  # no dd
     assert main([*command, "--only", "tiny", "nobody"]) == 1
     assert "nothing is called nobody; there is tiny" in capsys.readouterr().err
