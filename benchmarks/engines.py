@@ -94,6 +94,44 @@ def whisper(model: str, answer: str) -> Callable[[Samples], Answer]:
     return text if answer == "text" else language
 
 
+def whisper_onnx(model: str, _: str) -> Callable[[Samples], Answer]:
+    """The languages of a quantised Whisper in ONNX; model: the folder with onnx/ and added_tokens.json.
+
+    Asked as OpenAI's own detection asks: the decoder's first step, its logits of the languages alone.
+    Their tokens stand between those that start a transcript and ask for a translation.
+    """
+    import onnxruntime
+    from faster_whisper.audio import pad_or_trim
+    from faster_whisper.feature_extractor import FeatureExtractor
+
+    folder, options = Path(model), onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    encoder, decoder = (
+        onnxruntime.InferenceSession(folder / "onnx" / f"{part}_quantized.onnx", options)
+        for part in ("encoder_model", "decoder_model_merged")
+    )
+    tokens: dict[str, int] = json.loads((folder / "added_tokens.json").read_text())
+    start = tokens["<|startoftranscript|>"]
+    languages = {name[2:-2]: at for name, at in tokens.items() if start < at < tokens["<|translate|>"]}
+    empty = {
+        each.name: np.zeros((1, each.shape[1], 0, each.shape[3]), np.float32)
+        for each in decoder.get_inputs()
+        if each.name.startswith("past_key_values")
+    }
+    mel = FeatureExtractor()
+
+    def hear(samples: Samples) -> Answer:
+        heard = pad_or_trim(mel(_float(samples)))[None]
+        hidden = encoder.run(["last_hidden_state"], {"input_features": heard})[0]
+        given = {"input_ids": np.array([[start]]), "encoder_hidden_states": hidden}
+        logits = decoder.run(["logits"], given | empty | {"use_cache_branch": np.array([False])})[0][0, -1]
+        told = np.exp(logits[list(languages.values())] - logits.max())
+        posteriors = dict(zip(languages, (told / told.sum()).tolist(), strict=True))
+        return {"language": max(posteriors, key=posteriors.__getitem__), "posteriors": posteriors}
+
+    return hear
+
+
 def moonshine(model: str, _: str) -> Callable[[Samples], Answer]:
     """Moonshine tiny through moonshine-voice, on whole clips; model: a folder, or "" for the wheel's.
 
@@ -112,7 +150,9 @@ def moonshine(model: str, _: str) -> Callable[[Samples], Answer]:
     return hear
 
 
-ENGINES = {engine.__name__: engine for engine in (stapes, pocketsphinx, vosk, whisper, moonshine)}
+ENGINES = {
+    engine.__name__: engine for engine in (stapes, pocketsphinx, vosk, whisper, whisper_onnx, moonshine)
+}
 
 
 def main() -> None:

