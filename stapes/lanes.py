@@ -81,7 +81,7 @@ class WindowLane:
         needed = end + self._tail + self._late
         frames = -(-(needed - self._frame_samples) // self._hop_samples) + 1
         self._end = end
-        self._stop = -(-frames // self._hop) * self._hop if end else self._count
+        self._stop = max(0, -(-frames // self._hop) * self._hop) if end else self._count
         return (self._stop - 1) * self._hop_samples + self._frame_samples if end else 0
 
     def finish(self, end: int) -> list[Found]:

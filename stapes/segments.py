@@ -101,7 +101,9 @@ class _Lane:
         self._boundaries += boundaries
 
     def accept(self, frames: Frames) -> list[Found]:
-        """The next (frames, mels)."""
+        """The next (frames, mels), perhaps none: boundaries are dealt with at once."""
+        if not len(frames) and not self._boundaries:
+            return []
         self._recent.append(frames, self._end)
         found = self._advance()
         self._recent.forget(self._from)

@@ -55,6 +55,7 @@ class Stream:
                 the speech after one of its keywords; see `stapes.wake`.
 
         Raises:
+            TypeError: a rate that is no whole number.
             ValueError: no model, models of different rates, a rate that cannot be resampled, or no model of
                 the name `wake` or none that could wait for it.
             SpecError: a task or params that this stapes does not know.
@@ -64,10 +65,11 @@ class Stream:
         rates = {model.spec.features.sample_rate for model in models}
         if len(rates) > 1:
             raise ValueError(f"models of one stream must share a sample rate, these have {sorted(rates)} Hz")
-        self.sample_rate = sample_rate
         self.rate = rates.pop()
+        output_count(0, sample_rate, self.rate)  # refuses rates that cannot be, 16000.0 too
+        self.sample_rate = int(sample_rate)
         self.models = tuple(model.fork() for model in models)
-        self._resampler = None if sample_rate == self.rate else Resampler(sample_rate, self.rate)
+        self._resampler = None if sample_rate == self.rate else Resampler(self.sample_rate, self.rate)
         heard = endpoint or EndpointSpec()
         self._lanes = [_lane(model, order, heard) for order, model in enumerate(self.models)]
         specs = dict.fromkeys(model.spec.features for model in self.models)
@@ -242,7 +244,7 @@ class Stream:
         found: list[Found] = []
         for frames, (_, lanes) in zip(made, self._fronts, strict=True):
             for lane in lanes:
-                if len(frames) and (lane in self._waiting) == waiting:
+                if (lane in self._waiting) == waiting:
                     found += lane.accept(frames)
         return found
 

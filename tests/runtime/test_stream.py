@@ -85,6 +85,21 @@ def test_several_models_keep_their_order_under_any_cutting(tiny: Tiny, cuts: lis
         assert any(isinstance(event, kind) for event in whole)
 
 
+def test_frames_of_different_hops_keep_the_order(tiny: Tiny) -> None:
+    """Where speech ends is known before the next frame of a model whose frames lie further apart."""
+    models = [
+        tiny("segment", task="trace", frames=60),
+        tiny("segment", task="trace", hop_ms=20.0),
+        tiny("segment", task="trace on", hop_ms=20.0, hop=3, streamed=True),
+        tiny("stateful", task="trace", hop=1),
+    ]
+    stream = Stream(*models)
+    whole = feed_in(stream, words(), [])
+    for length in (97, 160):
+        stream.reset()
+        assert feed_in(stream, words(), every(length)) == whole
+
+
 def test_models_do_not_disturb_each_other(tiny: Tiny) -> None:
     models = [
         tiny(mode, task="trace", name=mode, hop=hop) for mode, hop in zip(MODES, (10, 7, 10), strict=True)
@@ -224,6 +239,13 @@ def test_endpoint_beside_a_keyword_model(tiny: Tiny) -> None:
     )
 
 
+def test_a_stream_of_less_than_a_frame_is_not_followed_beyond_its_end(tiny: Tiny) -> None:
+    """However much silence another model needs after it."""
+    brief, other = tiny("stateful", task="trace", frames=1, hop=1), tiny("sliding", task="trace")
+    together = feed_in(Stream(brief, other), low(1)[:50], [])
+    assert [e for e in together if e.model == brief.spec.name] == feed_in(Stream(brief), low(1)[:50], [])
+
+
 # Lost audio
 
 
@@ -358,6 +380,8 @@ def test_streams_that_cannot_be_are_refused(tiny: Tiny) -> None:
     for rate in (0, -16_000):
         with pytest.raises(ValueError, match=str(rate)):
             Stream(tiny("sliding"), sample_rate=rate)
+    with pytest.raises(TypeError, match=r"whole numbers of Hz, got 16000\.0"):
+        Stream(tiny("sliding"), sample_rate=16_000.0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"unknown task 'cooking'; this stapes knows .*kws"):
         Stream(tiny("sliding", task="cooking"))
 

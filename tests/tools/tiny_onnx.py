@@ -116,6 +116,7 @@ def spec(
     *,
     rate: int = 16_000,
     mels: int = 40,
+    hop_ms: float = 10.0,
     task: str = "kws",
     name: str = "",
     streamed: bool = False,
@@ -128,7 +129,7 @@ def spec(
     return ModelSpec(
         name=name or f"tiny-{'streamed-' * streamed}{mode}",
         task=task,
-        features=FbankSpec(sample_rate=rate, mels=mels, high_hz=rate / 2),
+        features=FbankSpec(sample_rate=rate, hop_ms=hop_ms, mels=mels, high_hz=rate / 2),
         window=shape,
         labels=LABELS,
         states=states,
