@@ -120,7 +120,7 @@ class Endpointer:
         if self._count % self._block == 0:
             self._minima.append(self._block_least)
             self._block_least = float("inf")
-            if len(self._minima) * _BLOCK_MS >= _FIRST_MS:
+            if self._count * _BLOCK_MS >= self._block * _FIRST_MS:
                 self._least = min(self._minima)
         floor = max(min(self._least, self._block_least), self.spec.quietest_db)
         known = self._end_of(self._count)

@@ -128,7 +128,7 @@ class Microphone:
             raise MicrophoneError(f"{wanted} ({_plain(error)}); `stapes doctor` helps") from None
         rates = (
             [sample_rate]
-            if sample_rate
+            if sample_rate is not None
             else list(dict.fromkeys([PREFERRED_HZ, int(facts["default_samplerate"])]))
         )
         refused = []
@@ -187,13 +187,14 @@ class Microphone:
 
 def _start(sd: Any, device: int | str | None, rate: int, inbox: Inbox) -> Any:
     """A running PortAudio stream that fills `inbox`; 16 bits, no dither: a WAV file holds it exactly."""
-    expected = 0.0
+    expected: float | None = None
 
     def heard(raw: Any, frames: int, clock: Any, status: Any) -> None:
         nonlocal expected
         start = clock.inputBufferAdcTime
         lost = 0
-        if status.input_overflow:
+        # What was lost before the first block is no part of the stream.
+        if status.input_overflow and expected is not None:
             # PortAudio says that sound was lost, not how much: the converter's clock knows, give or take.
             lost = min(max(1, round((start - expected) * rate)), rate)
         expected = start + frames / rate

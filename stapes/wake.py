@@ -111,7 +111,11 @@ class Waker:
         ]
         if not self.lanes:
             raise ValueError(f"no model waits for a keyword of {wake!r}: none takes utterances, as asr does")
-        self._order = next(i for i, lane in enumerate(lanes) if lane.model.spec.name == wake)
+        self._order = next(
+            i
+            for i, lane in enumerate(lanes)
+            if lane.model.spec.name == wake and lane.model.spec.task == "kws"
+        )
         self._gate = Gate(rate, pad_ms)
 
     def reset(self) -> None:

@@ -120,6 +120,8 @@ def test_device_of_one_rate(portaudio: FakePortAudio) -> None:
 def test_no_rate_opens(portaudio: FakePortAudio) -> None:
     with pytest.raises(MicrophoneError, match=r"16000 Hz: .*Invalid sample rate.*44100 Hz"):
         Microphone.open()
+    with pytest.raises(MicrophoneError, match=r"does not open \(0 Hz: "):
+        Microphone.open(sample_rate=0)
     assert portaudio.streams == []
 
 
@@ -145,6 +147,15 @@ def test_overflow_of_the_driver_is_lost_time(portaudio: FakePortAudio) -> None:
         Lost(1),
         160,
     ]
+
+
+def test_overflow_before_the_first_block_displaces_nothing(portaudio: FakePortAudio) -> None:
+    with Microphone.open() as microphone:
+        (stream,) = portaudio.streams
+        heard(stream, [1] * 160, at=5.0, overflow=True)
+        microphone.stop()
+        items = list(microphone)
+    assert [item if isinstance(item, Lost) else len(item) for item in items] == [160]
 
 
 def test_slow_reader_loses_time(portaudio: FakePortAudio) -> None:

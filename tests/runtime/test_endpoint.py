@@ -77,6 +77,15 @@ def test_steady_noise_does_not_flood(level: float) -> None:
     assert sum(end - start for start, end in found) < 2
 
 
+@pytest.mark.parametrize("memory_ms", [100, 500, 900])
+def test_a_short_memory_learns_the_floor_too(memory_ms: int) -> None:
+    samples = _noise(10 * RATE, 0.02)
+    endpointer = Endpointer(FEATURES, EndpointSpec(floor_memory_ms=memory_ms))
+    found = endpointer.accept(fbank(samples, FEATURES)) + endpointer.finish(samples.size)
+    assert [boundary.started for boundary in found] == [True, False]
+    assert found[-1].known < 2 * RATE
+
+
 def test_noise_that_sets_in_becomes_the_floor() -> None:
     found = _segments(np.concatenate([np.zeros(5 * RATE, np.float32), _noise(30 * RATE, 0.01)]))
     assert len(found) <= 1

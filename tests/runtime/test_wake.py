@@ -1,5 +1,7 @@
 """Speech to text that waits for a keyword: what is let through, by hand and in a stream."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -135,6 +137,13 @@ def test_any_cutting_gives_the_same_events(kws: Model, asr: Model, cuts: list[in
     stream.reset()
     assert feed_in(stream, _talk(), cuts) == whole
     assert _texts(whole) == ["low high", "low", "high"]
+
+
+def test_a_recogniser_of_the_same_name_wakes_nobody(kws: Model, asr: Model) -> None:
+    namesake = asr.fork()
+    namesake.spec = replace(asr.spec, name=KEYWORD)
+    events = feed_in(Stream(namesake, kws, wake=KEYWORD), _talk(), [])
+    assert _texts(events) == ["low high", "low", "high"]
 
 
 def test_what_cannot_wait_is_refused(kws: Model, asr: Model, tiny: Tiny) -> None:
