@@ -1,8 +1,8 @@
 """Phrases that are expected: hypotheses that contain one score higher.
 
 The bonus grows with each character of a phrase as it is written, so that the beam does not lose it half-way,
-and is taken back if the phrase is not finished. Phrases are matched as text, however the symbols cut it: an
-automaton over characters with failure links (Aho and Corasick 1975).
+and is taken back if the phrase is not finished; no character counts twice. Phrases are matched as text,
+however the symbols cut it: an automaton over characters with failure links (Aho and Corasick 1975).
 """
 
 from collections import deque
@@ -21,7 +21,7 @@ class Match:
     earned: float = 0.0
     """Bonus of complete phrases, which stays."""
     paid: int = 0
-    """So many characters of the phrase being written belong to a shorter one, which was complete."""
+    """Which characters of the phrase being written belong to complete ones: a bit each, the last's is 1."""
     bonus: float = 0.0
     """What was earned, and that of the phrase being written."""
 
@@ -40,7 +40,8 @@ class Hotwords:
         self._space = SPACE if any(SPACE in label for label in labels) else ""
         self._bonus = bonus
         self._next: list[dict[str, int]] = [{}]
-        self._depth, self._complete = [0], [False]
+        self._depth, self._complete = [0], [0]
+        """Of each node: its characters, and those at its end that are the longest complete phrase."""
         for phrase in phrases:
             words = phrase.lower().split()
             if words:
@@ -54,12 +55,12 @@ class Hotwords:
                 self._next[node][char] = len(self._next)
                 self._next.append({})
                 self._depth.append(self._depth[node] + 1)
-                self._complete.append(False)
+                self._complete.append(0)
             node = self._next[node][char]
-        self._complete[node] = True
+        self._complete[node] = self._depth[node]
 
     def _links(self) -> list[int]:
-        """For each node, that of its longest ending that also begins a phrase."""
+        """For each node, that of its longest ending that also begins a phrase; it may end with another."""
         fall = [0] * len(self._next)
         waiting = deque(self._next[0].values())
         while waiting:
@@ -70,6 +71,7 @@ class Hotwords:
                 while back and char not in self._next[back]:
                     back = fall[back]
                 fall[child] = self._next[back].get(char, 0)
+                self._complete[child] = self._complete[child] or self._complete[fall[child]]
         return fall
 
     def __bool__(self) -> bool:
@@ -83,19 +85,26 @@ class Hotwords:
         node, earned, paid = max(match.node, 0), match.earned, match.paid
         begin = self._space if match.node < 0 and not symbol.startswith(self._space) else ""
         for char in begin + symbol.lower():
-            if self._complete[node] and char == self._space:
-                earned += self._bonus * (self._depth[node] - paid)
-                paid = self._depth[node]
+            if char == self._space:
+                earned, paid = self._completed(node, earned, paid)
             while node and char not in self._next[node]:
-                back = self._fall[node]
-                paid = max(0, paid - (self._depth[node] - self._depth[back]))
-                node = back
+                node = self._fall[node]
             node = self._next[node].get(char, 0)
-            if self._complete[node] and not self._space:
-                earned += self._bonus * (self._depth[node] - paid)
-                paid = self._depth[node]
-        return Match(node, earned, paid, earned + self._bonus * (self._depth[node] - paid))
+            paid = paid << 1 & _bits(self._depth[node])
+            if not self._space:
+                earned, paid = self._completed(node, earned, paid)
+        return Match(node, earned, paid, earned + self._bonus * (self._depth[node] - paid.bit_count()))
 
     def last(self, match: Match) -> float:
         """The bonus of a hypothesis that ends here: a phrase that is not complete is lost."""
-        return match.bonus if match.node > 0 and self._complete[match.node] else match.earned
+        return self._completed(max(match.node, 0), match.earned, match.paid)[0]
+
+    def _completed(self, node: int, earned: float, paid: int) -> tuple[float, int]:
+        """What is earned and paid once the phrases that end at a node are."""
+        whole = _bits(self._complete[node])
+        return earned + self._bonus * (whole & ~paid).bit_count(), paid | whole
+
+
+def _bits(count: int) -> int:
+    """So many ones."""
+    return (1 << count) - 1

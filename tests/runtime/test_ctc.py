@@ -5,7 +5,7 @@ from itertools import groupby, product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -147,6 +147,32 @@ def test_hotwords_of_a_language_without_spaces() -> None:
     for symbol in "我你好吗":
         match = hotwords.after(match, symbol)
     assert hotwords.last(match) == 6  # no character counts twice
+
+
+_WORDS = st.lists(st.sampled_from(["a", "b", "ab", "ba"]), min_size=1, max_size=3)
+
+
+@settings(deadline=None)
+@given(
+    phrases=st.lists(_WORDS, min_size=1, max_size=4), text=st.lists(_WORDS, max_size=3), spaced=st.booleans()
+)
+@example(phrases=[["a", "b", "ab"], ["b"]], text=[["a", "b"]], spaced=True)  # within one that is not finished
+@example(phrases=[["a", "b", "ab"], ["b"]], text=[["a", "b", "ab"]], spaced=True)
+def test_hotwords_are_worth_the_characters_that_complete_ones_cover(
+    phrases: list[list[str]], text: list[list[str]], spaced: bool
+) -> None:
+    space = "▁" if spaced else ""
+    hotwords = Hotwords([" ".join(phrase) if spaced else "".join(phrase) for phrase in phrases], [space], 1.0)
+    written = "".join(space + word for part in text for word in part)
+    covered: set[int] = set()
+    for phrase in ("".join(space + word for word in phrase) for phrase in phrases):
+        for end in range(len(phrase), len(written) + 1):
+            if written[:end].endswith(phrase) and (written + space)[end:].startswith(space):
+                covered.update(range(end - len(phrase), end))
+    match = Match()
+    for symbol in written:
+        match = hotwords.after(match, symbol)
+    assert hotwords.last(match) == len(covered)
 
 
 def test_hotwords_turn_a_close_race_and_no_clear_one() -> None:
