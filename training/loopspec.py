@@ -1,7 +1,7 @@
 """What the training loop is told (LoopSpec) and what it asks of a task (Task)."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import torch
@@ -21,6 +21,8 @@ class LoopSpec:
     """Clips of one step and one process; the task reads it, the loop does not."""
     lr: float = 0.01
     """Peak learning rate; it is not scaled by `devices`."""
+    shares: dict[str, float] = field(default_factory=dict)
+    """Of `lr`, by the beginning of weights' names: below 1 for what another task has taught already."""
     schedule: Literal["cosine", "constant", "noam"] = "cosine"
     """noam: falls with the root of the step, from the peak at the end of the warm-up."""
     warmup_epochs: float = 1.0
@@ -75,6 +77,9 @@ class LoopSpec:
         for name in ("momentum", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise RecipeError(f"loop.{name} must lie in [0, 1), got {getattr(self, name)}")
+        for name, share in self.shares.items():
+            if not share > 0:
+                raise RecipeError(f"loop.shares: that of {name!r} must be positive, got {share}")
         if not self.lr > 0:
             raise RecipeError(f"loop.lr must be positive, got {self.lr}")
 

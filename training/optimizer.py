@@ -6,27 +6,37 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from training.checkpoint import beginning_with
 from training.loopspec import LoopSpec
 
 NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 def make_optimizer(module: nn.Module, spec: LoopSpec) -> torch.optim.Optimizer:
-    """SGD or AdamW with weight decay on matrices and kernels, none on norms, biases and other vectors."""
+    """SGD or AdamW with weight decay on matrices and kernels, none on norms, biases and other vectors.
+
+    Each group of weights tells, as "share", what part of the learning rate it takes.
+
+    Raises:
+        RecipeError: no weight's name begins with one of `spec.shares`.
+    """
     plain = {id(p) for m in module.modules() if isinstance(m, NORMS) for p in m.parameters(recurse=False)}
-    decayed: list[nn.Parameter] = []
-    undecayed: list[nn.Parameter] = []
-    for parameter in module.parameters():
+    named = dict(module.named_parameters())
+    shares = dict.fromkeys(named, 1.0)
+    for beginning, share in spec.shares.items():
+        shares |= dict.fromkeys(beginning_with(named, (beginning,), "loop.shares"), share)
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in named.items():
         if parameter.requires_grad:
-            (undecayed if id(parameter) in plain or parameter.ndim < 2 else decayed).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": spec.weight_decay},
-        {"params": undecayed, "weight_decay": 0.0},
+            decayed = id(parameter) not in plain and parameter.ndim >= 2
+            groups.setdefault((shares[name], decayed), []).append(parameter)
+    told = [
+        {"params": params, "weight_decay": spec.weight_decay if decayed else 0.0, "share": share}
+        for (share, decayed), params in sorted(groups.items(), key=lambda group: group[0], reverse=True)
     ]
-    groups = [group for group in groups if group["params"]]
     if spec.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.momentum > 0)
-    return torch.optim.AdamW(groups, lr=spec.lr, betas=(spec.momentum, spec.beta2), eps=spec.epsilon)
+        return torch.optim.SGD(told, lr=spec.lr, momentum=spec.momentum, nesterov=spec.momentum > 0)
+    return torch.optim.AdamW(told, lr=spec.lr, betas=(spec.momentum, spec.beta2), eps=spec.epsilon)
 
 
 def learning_rate(spec: LoopSpec, step: int, steps_per_epoch: int) -> float:

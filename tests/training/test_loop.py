@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 
 from training.average import Average
 from training.checkpoint import CheckpointError, read, restore_random_states, save
-from training.loop import LoopSpec, fit
+from training.loop import LoopSpec, _step, fit
 from training.optimizer import learning_rate, make_optimizer
 from training.recipe import RecipeError
 
@@ -212,6 +213,35 @@ def test_norms_and_biases_do_not_decay() -> None:
     assert [p.shape for p in decayed["params"]] == [(4, 3, 5), (2, 6)]
     assert len(undecayed["params"]) == 6
     assert (decayed["weight_decay"], undecayed["weight_decay"]) == (0.01, 0.0)
+
+
+def test_shares_of_the_learning_rate_go_by_name() -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    before = [p.detach().clone() for p in model.parameters()]
+    spec = LoopSpec(lr=0.1, shares={"0.": 0.5, "0.bias": 0.1}, optimizer="sgd", momentum=0.0, weight_decay=0)
+    optimizer = make_optimizer(model, spec)
+    assert [(g["share"], len(g["params"])) for g in optimizer.param_groups] == [
+        (1.0, 1), (1.0, 1), (0.5, 1), (0.1, 1)
+    ]  # fmt: skip
+
+    class Once:
+        @staticmethod
+        def loss(module: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+            return torch.as_tensor(module(batch).sum())
+
+    fabric = Fabric(accelerator="cpu", devices=1)
+    batch = torch.tensor([[1.0, 2.0]])
+    gradients = torch.autograd.grad(model(batch).sum(), list(model.parameters()))
+    wrapped, optimizers = fabric.setup(model, optimizer)
+    _step(fabric, Once(), wrapped, optimizers, batch=batch, rate=0.2, clip_norm=0)  # type: ignore[arg-type]
+    for share, old, gradient, new in zip(
+        (0.5, 0.1, 1, 1), before, gradients, model.parameters(), strict=True
+    ):
+        torch.testing.assert_close(new, old - 0.2 * share * gradient)
+    with pytest.raises(RecipeError, match=r"loop\.shares: no weight's name begins with 'nothing'"):
+        make_optimizer(model, replace(spec, shares={"nothing": 0.5}))
+    with pytest.raises(RecipeError, match="must be positive, got 0"):
+        LoopSpec(shares={"a": 0})
 
 
 def test_average_against_the_formula() -> None:
