@@ -25,7 +25,7 @@ def main(path: str, host: str = "127.0.0.1", port: str = "8765") -> None:
         threading.Thread(target=send, args=(connection, path), daemon=True).start()
         for line in connection.makefile(encoding="utf-8"):
             event = json.loads(line)
-            print(f"{event['seconds']:7.2f} s  {event['event']}  {event.get('label', '')}")
+            print(f"{event['seconds']:7.2f} s  {event['event']}  {event.get('label', event.get('text', ''))}")
 
 
 if __name__ == "__main__":

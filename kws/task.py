@@ -66,11 +66,11 @@ class KwsTask:
         return max(1, self.spec.epoch_clips // (self.spec.loop.batch * self.spec.loop.devices))
 
     def prepare(self, device: torch.device) -> None:
-        """Features of all clips, computed on the first call with a cache folder."""
-        self.store = build_store(self.data, self.spec.data, self.spec.features, self.cache)
-        self.dev = judged(self.data / self.spec.data.main, "dev", self.spec.features, self.cache)
+        """Teachers, whose absence is told first, and features of all clips, computed on the first call."""
         for path in self.spec.distillation.checkpoints:
             self.teachers.append(load_network(read(Path(path)))[0].to(device))
+        self.store = build_store(self.data, self.spec.data, self.spec.features, self.cache)
+        self.dev = judged(self.data / self.spec.data.main, "dev", self.spec.features, self.cache)
 
     def model(self) -> nn.Module:
         """A fresh network that knows its features' mean and deviation."""

@@ -24,6 +24,8 @@ from stapes.samples import Samples
 from stapes.spec import Scores
 from stapes.tasks import task_of
 
+SUFFIXES: Final = (".png", ".svg", ".pdf")
+"""Of the pictures."""
 COLUMNS: Final = 2000
 """The waveform is drawn as this many vertical strokes at most, whatever its length."""
 SHOWN_SCORE: Final = 0.1

@@ -13,7 +13,7 @@ import numpy as np
 
 from stapes import wav
 from stapes.samples import Samples, as_samples
-from stapes.wav import SourceError
+from stapes.wav import CompressedError, SourceError
 
 BLOCK_MS: Final = 100
 """Length of the blocks of sources that may choose."""
@@ -112,7 +112,7 @@ class FileSource:
             import soundfile
         except ModuleNotFoundError:
             raise SourceError(
-                f"{path}: files other than WAV need the soundfile package: pip install 'stapes[files]'"
+                f"{path}: files other than plain WAV need the soundfile package: pip install 'stapes[files]'"
             ) from None
         self._broken: type[Exception] = soundfile.LibsndfileError
         self._path = path
@@ -174,6 +174,8 @@ class PcmSource:
 def open_source(path: str | os.PathLike[str]) -> WavSource | FileSource:
     """A source for a sound file, by what it holds; a file named .wav must be one, and so must a named pipe.
 
+    A WAV file that is compressed is left to soundfile.
+
     Raises:
         OSError: no such file.
         SourceError: it cannot be read; the message says why.
@@ -184,7 +186,13 @@ def open_source(path: str | os.PathLike[str]) -> WavSource | FileSource:
     with path.open("rb") as file:
         head = file.read(12)
     if (head[:4] in (b"RIFF", b"RF64") and head[8:] == b"WAVE") or path.suffix.lower() == ".wav":
-        return WavSource(path)
+        try:
+            return WavSource(path)
+        except CompressedError as error:
+            try:
+                return FileSource(path)
+            except SourceError as other:
+                raise SourceError(f"{error}; {other}") from None
     return FileSource(path)
 
 

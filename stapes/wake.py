@@ -102,7 +102,8 @@ class Waker:
         names = [lane.model.spec.name for lane in lanes if lane.model.spec.task == "kws"]
         if wake not in names:
             raise ValueError(
-                f"no keyword model {wake!r} to wake the others, there are: {', '.join(names) or 'none'}"
+                f"no keyword model {wake!r} to wake the others: it must be one of the stream's models, "
+                f"whose keyword models are: {', '.join(names) or 'none'}"
             )
         self.lanes = [
             lane

@@ -21,6 +21,10 @@ class SourceError(ValueError):
     """Sound that cannot be read; the message says from where and why."""
 
 
+class CompressedError(SourceError):
+    """A WAV file that holds neither PCM nor floating point, such as telephony's mu-law."""
+
+
 @dataclass(frozen=True, slots=True)
 class WavFormat:
     """What the header says, checked against what can be read."""
@@ -49,9 +53,11 @@ def read_header(file: BinaryIO, name: str) -> tuple[WavFormat, int | None]:
         be fewer in the file; a recorder that was cut off leaves 0 or a lie there.
 
     Raises:
-        SourceError: no WAV file, or one in a format that is not read.
+        SourceError: no WAV file, or one in a format that is not read; CompressedError if soundfile may.
     """
     head = file.read(12)
+    if not head:
+        raise SourceError(f"{name} is empty: it has no WAV header")
     if len(head) < 12 or head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
         raise SourceError(f"{name} is no WAV file: it starts with {head!r}")
     riff_end = struct.unpack("<I", head[4:8])[0] + 8
@@ -98,7 +104,7 @@ def _format(content: bytes, name: str) -> WavFormat:
     if code == _EXTENSIBLE and len(content) >= 26:
         code = struct.unpack("<H", content[24:26])[0]  # the subformat's first two bytes; the rest is fixed
     if code not in (_PCM, _FLOAT):
-        raise SourceError(
+        raise CompressedError(
             f"{name} is compressed ({_NAMES.get(code, f'format {code}')}): only PCM and float are read"
         )
     floating = code == _FLOAT

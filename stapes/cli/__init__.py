@@ -9,6 +9,7 @@ from pathlib import Path
 
 from stapes.cli import bench, doctor, info, listen, run, score, serve
 from stapes.cli.output import complain
+from stapes.machine import package_version
 from stapes.mic import MicrophoneError
 
 _COMMANDS = (listen, run, score, bench, info, doctor, serve)
@@ -53,7 +54,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="stapes", description="On-device speech: sound in, events out.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print it and exit")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in _COMMANDS:
         command.add_to(commands)
     return parser
+
+
+class _Version(argparse.Action):
+    """Asks for the version only when it is wanted: that takes longer to import than the rest of a command."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"stapes {package_version('stapes')}")
+        parser.exit()

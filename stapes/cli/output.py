@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from stapes.events import Event
 from stapes.model import Model
+from stapes.tasks.symbols import SPECIALS
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """What `add_subparsers` returns; argparse has no public name for it."""
@@ -78,11 +79,19 @@ def load_models(names_or_paths: list[str], hotwords: list[str]) -> list[Model]:
     """Models, those that write text with the phrases to expect.
 
     Raises:
-        ValueError: phrases, but no model that could expect them.
+        ValueError: phrases, but no model that could expect them, or one that cannot write them.
     """
     models = [Model.load(name) for name in names_or_paths]
-    if hotwords and all(model.spec.task != "asr" for model in models):
+    writers = [model.spec for model in models if model.spec.task == "asr"]
+    if hotwords and not writers:
         raise ValueError(f"--hotwords wants a model that writes text, not {', '.join(names_or_paths)}")
+    for spec in writers:
+        written = {*"".join(spec.labels[SPECIALS:]), " "}
+        for phrase in hotwords:
+            if unknown := "".join(sorted(set(phrase.lower()) - written)):
+                raise ValueError(
+                    f"--hotwords {phrase!r} can never be heard: {spec.name} writes no {unknown!r}"
+                )
     return [
         model.fork(hotwords=hotwords) if hotwords and model.spec.task == "asr" else model for model in models
     ]

@@ -49,8 +49,8 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         parser.error("--plot draws one FILE")
     if args.files.count("-") > 1:
         parser.error("- can be named once")
-    if args.plot and not args.plot.parent.is_dir():
-        raise NotADirectoryError(f"there is no folder {args.plot.parent} for --plot")
+    if args.plot:
+        _can_draw(args.plot)
     models = load_models(args.models, args.hotwords)
     # What is wrong with them together is told once, not for each file.
     stapes.Stream(*models, sample_rate=models[0].spec.features.sample_rate, wake=args.wake)
@@ -74,6 +74,19 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     return status
 
 
+def _can_draw(path: Path) -> None:
+    """Tells before hours of sound are heard what would go wrong after them."""
+    from stapes import plot  # few runs draw
+
+    if not path.parent.is_dir():
+        raise NotADirectoryError(f"there is no folder {path.parent} for --plot")
+    if path.is_dir():
+        raise IsADirectoryError(f"--plot {path} is a folder, not a picture")
+    if path.suffix.lower() not in plot.SUFFIXES:
+        raise ValueError(f"--plot {path} must end in one of {', '.join(plot.SUFFIXES)}")
+    plot.import_matplotlib()
+
+
 def _stdin(rate: int) -> PcmSource:
     if sys.stdin is None:
         raise SourceError("standard input is closed")
@@ -89,7 +102,6 @@ def _run_and_draw(args: argparse.Namespace, source: Source, models: list[Model])
     from stapes import plot  # few runs draw
 
     file = args.files[0]
-    plot.import_matplotlib()
     heard = _Heard(source)
     events = []
     for event in stapes.run(heard, stapes.Stream(*models, sample_rate=source.sample_rate, wake=args.wake)):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,11 @@ def fails(done: subprocess.CompletedProcess[str], words: str, status: int = 1) -
     assert done.stderr.startswith("stapes: " if status == 1 else "usage: stapes"), done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_version(cli: Cli) -> None:
+    done = cli("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"stapes {version('stapes')}\n", "")
 
 
 def test_run_gives_the_events_of_the_stream(cli: Cli, both: tuple[Path, Path], wav: Path) -> None:
@@ -86,6 +92,8 @@ def test_run_draws(cli: Cli, both: tuple[Path, Path], wav: Path, tmp_path: Path)
     assert picture.read_bytes()[:4] == b"\x89PNG"
     fails(cli("run", wav, wav, "--plot", picture), "--plot draws one FILE", 2)
     fails(cli("run", wav, "--models", both[0], "--plot", tmp_path / "no" / "x.png"), "there is no folder")
+    fails(cli("run", wav, "--models", both[0], "--plot", tmp_path), "is a folder, not a picture")
+    fails(cli("run", wav, "--models", both[0], "--plot", "x.txt"), "must end in one of .png, .svg, .pdf")
 
 
 def test_one_bad_file_does_not_stop_the_others(cli: Cli, model: Path, wav: Path, tmp_path: Path) -> None:

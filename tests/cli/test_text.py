@@ -57,6 +57,9 @@ def test_hotwords(cli: Cli, asr: Path, talk: Path, tmp_path: Path) -> None:
     done = cli("run", talk, "--models", kws, "--hotwords", "low")
     assert done.returncode == 1
     assert "--hotwords wants a model that writes text" in done.stderr
+    done = cli("run", talk, "--models", asr, "--hotwords", "low,Löw 2")
+    assert done.returncode == 1
+    assert "--hotwords 'Löw 2' can never be heard: tiny-asr writes no '2ö'" in done.stderr
 
 
 def test_score_over_a_manifest(cli: Cli, asr: Path, talk: Path) -> None:

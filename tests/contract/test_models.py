@@ -15,12 +15,11 @@ from stapes.events import AudioLost
 from stapes.model import Model, bundled_models
 from stapes.samples import Samples
 from stapes.scoring import score
-from stapes.sources import read
 from stapes.spec import ModelSpec
 from stapes.stream import Stream, load
 from stapes.tasks import TASKS
 from tests.tools import needs, tiny_onnx
-from tests.tools.signals import cuttings, every, feed_in, words
+from tests.tools.signals import cuttings, every, feed_in, speech, words
 
 TINY = {
     "tiny-sliding": ("sliding", "kws"),
@@ -30,7 +29,6 @@ TINY = {
     "tiny-whole-encoder": ("segment", "encoder"),
 }
 RATE = 16_000
-DEMO = Path(__file__).parents[2] / "examples" / "demo.wav"
 
 
 @pytest.fixture(scope="module", params=[*bundled_models(), *TINY])
@@ -44,18 +42,10 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield Model.load(name)
 
 
-@cache
-def _demo() -> Samples:
-    """Two keywords and speech before and between, 4 s, spoken by a synthetic voice."""
-    samples, rate = read(DEMO)
-    assert rate == RATE
-    return samples[20 * RATE : 24 * RATE]
-
-
 def _sound(model: Model) -> Samples:
     """What the model has something to say of: speech, or bursts in noise for the tiny ones, 5.3 s."""
     if model.spec.name not in TINY:
-        return _demo().copy()
+        return speech()
     sound = words()
     noise = np.random.default_rng(2).standard_normal(sound.size) * 0.01
     return (sound + noise).astype(np.float32)

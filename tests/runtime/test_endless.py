@@ -18,7 +18,7 @@ from stapes.stream import Stream
 from stapes.tasks import task_of
 from tests.runtime.conftest import Tiny
 from tests.tools import needs
-from tests.tools.signals import every, feed_in, high, low, quiet, words
+from tests.tools.signals import every, feed_in, high, low, quiet, speech, words
 
 RATE = 16_000
 MINUTE = 60 * RATE
@@ -34,10 +34,10 @@ def _rss() -> int:
     return int(line.split()[1]) * 1024
 
 
-def _minute() -> Samples:
+def _minute(said: Samples) -> Samples:
     """Hiss, half a minute in words; a whole number of hops, so that each minute meets the models alike."""
     minute = quiet(60)
-    minute[30 * RATE : 30 * RATE + words().size] = words()
+    minute[30 * RATE : 30 * RATE + said.size] = said
     return minute
 
 
@@ -86,7 +86,7 @@ def _hour(stream: Stream, minute: Samples, block: int) -> tuple[list[list[str]],
 )
 def test_an_hour(tiny: Tiny, mode: WindowMode, settings: dict[str, Any]) -> None:
     stream = Stream(tiny(mode, frames=100, **settings))
-    heard, grown = _hour(stream, _minute(), 2 * RATE)
+    heard, grown = _hour(stream, _minute(words()), 2 * RATE)
     assert len(heard[1]) >= 3
     assert heard[2:] == [heard[1]] * (len(heard) - 2)
     assert grown < 1_000_000
@@ -105,7 +105,7 @@ def test_an_hour_at_another_rate_does_not_drift(tiny: Tiny) -> None:
 
 def test_a_huge_block_needs_little_memory(tiny: Tiny) -> None:
     stream = Stream(tiny("stateful"))
-    five_minutes = np.tile(_minute(), 5)
+    five_minutes = np.tile(_minute(words()), 5)
     stream.feed(five_minutes[:MINUTE])
     stream.reset()
     gc.collect()
@@ -123,7 +123,8 @@ def test_an_hour_of_a_bundled_model(name: str | None) -> None:
     if name is None:
         needs.missing("no model is bundled")
     model = Model.load(name)
-    heard, grown = _hour(Stream(model), _minute(), RATE // 10)
+    heard, grown = _hour(Stream(model), _minute(speech()), RATE // 10)
+    assert all(heard)
     # What carries on from one speech to the next has said all that it has to say after the second minute.
     settled = 2 if task_of(model.spec).carries else 1
     hop, frames = model.spec.window.hop, 60_000 // round(model.spec.features.hop_ms)

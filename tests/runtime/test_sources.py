@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from stapes.samples import Samples
 from stapes.sources import ArraySource, FileSource, PcmSource, SourceError, WavSource, open_source, read
+from stapes.wav import CompressedError
 from tests.tools import needs
 from tests.tools.riff import chunk, fmt, riff
 from tests.tools.signals import words
@@ -182,7 +183,7 @@ def test_no_samples(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "no WAV file: it starts with b''"),
+        (b"", "is empty: it has no WAV header"),
         (b"these are my notes, not sound", "no WAV file: it starts with b'these are my'"),
         (b"RIFF\0\0\0\0AVI LIST", "no WAV file"),
         (riff(), "has no 'fmt' chunk"),
@@ -191,7 +192,6 @@ def test_no_samples(tmp_path: Path) -> None:
         (riff(chunk(b"fmt ", b"\1\0")), "chunk of 2 bytes, must be 16"),
         (riff(fmt())[:30], "cut short: 16 bytes of b'fmt ' promised, 10 are there"),
         (riff(chunk(b"LIST", b"x" * 8, size=2**31)), "cut short: 2147483648 bytes of b'LIST' promised"),
-        (riff(fmt(7, bits=8), chunk(b"data", b"x")), "is compressed (mu-law)"),
         (riff(fmt(4711), chunk(b"data", b"x")), "is compressed (format 4711)"),
         (riff(fmt(1, channels=0), chunk(b"data", b"x")), "0 channels"),
         (riff(fmt(1, rate=0), chunk(b"data", b"x")), "0 Hz"),
@@ -249,6 +249,23 @@ def test_flac_and_ogg(tmp_path: Path) -> None:
         np.testing.assert_allclose(found, SIGNAL, atol=1e-4 if name.endswith("flac") else 0.2)
     with pytest.raises(SourceError, match=r"notes\.flac cannot be read: "):
         open_source(_write(tmp_path, b"these are my notes", "notes.flac"))
+
+
+def test_a_compressed_wav_file_is_left_to_soundfile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Telephony's mu-law: 8 bits of a logarithm."""
+    path = _write(tmp_path, riff(fmt(7, bits=8), chunk(b"data", bytes(range(256)))))
+    with pytest.raises(CompressedError, match=r"is compressed \(mu-law\)"):
+        WavSource(path)
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "soundfile", None)
+        with pytest.raises(SourceError, match=r"\(mu-law\).* pip install 'stapes\[files\]'"):
+            open_source(path)
+    needs.package("soundfile", "the optional reader")
+    codes = 255 - np.arange(256)  # ITU-T G.711: inverted; sign, three bits of exponent, four of mantissa
+    size = ((2 * (codes & 15) + 33) << (codes >> 4 & 7)) - 33
+    found, rate = read(path)
+    np.testing.assert_array_equal(found, np.where(codes & 128, -4, 4) * size / 32768)
+    assert rate == 16_000
 
 
 def test_without_soundfile_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

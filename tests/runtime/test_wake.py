@@ -148,10 +148,10 @@ def test_a_recogniser_of_the_same_name_wakes_nobody(kws: Model, asr: Model) -> N
 
 def test_what_cannot_wait_is_refused(kws: Model, asr: Model, tiny: Tiny) -> None:
     with pytest.raises(
-        ValueError, match="no keyword model 'other' to wake the others, there are: tiny-stateful"
+        ValueError, match=r"no keyword model 'other' to wake the others: .* models are: tiny-stateful"
     ):
         Stream(kws, asr, wake="other")
-    with pytest.raises(ValueError, match="there are: none"):
+    with pytest.raises(ValueError, match="models are: none"):
         Stream(asr, wake="tiny-asr")
     with pytest.raises(ValueError, match="no model waits for a keyword"):
         Stream(kws, tiny("sliding"), wake=KEYWORD)
