@@ -78,8 +78,11 @@ class FbankSpec:
             raise SpecError(f"frame_ms must be {_MOST_SAMPLES} samples at most, got {self.frame_samples}")
         if not 0 <= self.preemphasis <= 1:
             raise SpecError(f"preemphasis must be 0 to 1, got {self.preemphasis}")
-        if self.floor <= 0 or self.scale <= 0:
-            raise SpecError(f"floor and scale must be positive, got {self.floor}, {self.scale}")
+        # In float32 the floor must have a logarithm, and loud sound that is scaled a finite square.
+        if not 1e-30 <= self.floor <= 1e30 or not 1e-12 <= self.scale <= 1e12:
+            raise SpecError(
+                f"floor must be 1e-30 to 1e30 and scale 1e-12 to 1e12, got {self.floor}, {self.scale}"
+            )
 
     @property
     def frame_samples(self) -> int:

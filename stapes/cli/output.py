@@ -86,7 +86,7 @@ def load_models(names_or_paths: list[str], hotwords: list[str]) -> list[Model]:
     if hotwords and not writers:
         raise ValueError(f"--hotwords wants a model that writes text, not {', '.join(names_or_paths)}")
     for spec in writers:
-        written = {*"".join(spec.labels[SPECIALS:]), " "}
+        written = {*"".join(spec.labels[SPECIALS:]).lower(), " "}
         for phrase in hotwords:
             if unknown := "".join(sorted(set(phrase.lower()) - written)):
                 raise ValueError(

@@ -1,11 +1,13 @@
 """The commands with a model that writes text."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from stapes.cli.output import load_models
 from tests.cli.conftest import Cli
 from tests.cli.sounds import write_samples
 from tests.tools import tiny_asr
@@ -60,6 +62,16 @@ def test_hotwords(cli: Cli, asr: Path, talk: Path, tmp_path: Path) -> None:
     done = cli("run", talk, "--models", asr, "--hotwords", "low,Löw 2")
     assert done.returncode == 1
     assert "--hotwords 'Löw 2' can never be heard: tiny-asr writes no '2ö'" in done.stderr
+
+
+def test_hotwords_reach_the_models_that_write(asr: Path, tmp_path: Path) -> None:
+    kws = write(tmp_path, spec("stateful"))
+    keywords, text = load_models([str(kws), str(asr)], ["new york"])
+    assert text.spec.params["hotwords"] == ["new york"]
+    assert "hotwords" not in keywords.spec.params
+    capitals = replace(tiny_asr.spec(), labels=tuple(label.upper() for label in tiny_asr.LABELS))
+    (shouting,) = load_models([str(tiny_asr.write(tmp_path, capitals))], ["New York"])
+    assert shouting.spec.params["hotwords"] == ["New York"]
 
 
 def test_score_over_a_manifest(cli: Cli, asr: Path, talk: Path) -> None:
