@@ -92,3 +92,15 @@ def test_faults_are_sentences(data: Path, tmp_path: Path, capsys: pytest.Capture
         main(["train", str(recipe), "--data", str(data), "--out", out, "--cache", str(tmp_path / "c")]) == 1
     )
     assert "nowhere" in capsys.readouterr().err
+
+
+def test_a_missing_teacher_is_told_before_the_data_are_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Features of hours of sound take long to compute; here the data folder is empty."""
+    teacher = 'distillation.checkpoints=["no-teacher.pt"]'
+    out = str(tmp_path / "out")
+    recipe = str(Path(__file__).parents[2] / "kws/recipes/kws.toml")
+    arguments = [recipe, "--data", str(tmp_path), "--out", out, "--set", teacher]
+    assert main(["train", *arguments]) == 1
+    assert "No such file or directory: 'no-teacher.pt'" in capsys.readouterr().err
