@@ -14,7 +14,8 @@ def main(*models: str) -> None:
     """Listen to the default microphone, at whatever rate it opens."""
     with Microphone.open() as microphone:
         print(f"listening to {microphone.name} at {microphone.sample_rate} Hz", flush=True)
-        for event in stapes.run(microphone, stapes.load(*(models or ["kws"]))):
+        stream = stapes.load(*(models or ["kws"]), sample_rate=microphone.sample_rate)
+        for event in stapes.run(microphone, stream):
             if isinstance(event, stapes.KeywordSpotted) and event.label == "stop":
                 print("stopping", flush=True)
                 return

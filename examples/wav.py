@@ -10,8 +10,9 @@ import stapes
 
 def main(path: str, *models: str) -> None:
     """All events of one file."""
-    stream = stapes.load(*(models or ["kws"]))
-    for event in stapes.run(stapes.open_source(path), stream):
+    source = stapes.open_source(path)
+    stream = stapes.load(*(models or ["kws"]), sample_rate=source.sample_rate)
+    for event in stapes.run(source, stream):
         print(f"{event.seconds:7.2f} s  {event}")
 
 

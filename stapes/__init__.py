@@ -2,8 +2,9 @@
 
 import stapes
 
-stream = stapes.load("kws")
-for event in stapes.run(stapes.open_source("hello.wav"), stream):
+source = stapes.open_source("hello.wav")
+stream = stapes.load("kws", sample_rate=source.sample_rate)
+for event in stapes.run(source, stream):
     print(event.to_json())
 """
 

@@ -295,7 +295,8 @@ def run(source: Source, stream: Stream) -> Iterator[Event]:
     try:
         if source.sample_rate != stream.sample_rate:
             raise ValueError(
-                f"the stream wants {stream.sample_rate} Hz, the source gives {source.sample_rate} Hz"
+                f"the stream wants {stream.sample_rate} Hz, the source gives {source.sample_rate} Hz: "
+                f"make the stream with sample_rate={source.sample_rate}"
             )
         for block in source:
             yield from stream.lose(block.samples) if isinstance(block, Lost) else stream.feed(block)

@@ -42,6 +42,12 @@ def wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_wav(tmp_path_factory.mktemp("sounds") / "low-high.wav", 16_000)
 
 
+@pytest.fixture(scope="module")
+def wav44(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As many recorders and microphones give it."""
+    return write_wav(tmp_path_factory.mktemp("sounds") / "low-high.wav", 44_100)
+
+
 def run(*command: object, feed: bytes | None = None) -> list[str]:
     env = os.environ | {"PYTHONPATH": str(Path(stapes.__file__).resolve().parents[1])}
     done = subprocess.run(
@@ -56,10 +62,11 @@ def run(*command: object, feed: bytes | None = None) -> list[str]:
     return done.stdout.decode().splitlines()
 
 
-def test_wav(model: Path, wav: Path) -> None:
-    lines = run(FOLDER / "wav.py", wav, model)
-    assert len(lines) == len(LABELS)
-    assert all(label in line for label, line in zip(LABELS, lines, strict=True))
+def test_wav(model: Path, wav: Path, wav44: Path) -> None:
+    for path in (wav, wav44):
+        lines = run(FOLDER / "wav.py", path, model)
+        assert len(lines) == len(LABELS)
+        assert all(label in line for label, line in zip(LABELS, lines, strict=True))
 
 
 def test_embedded_loop(model: Path) -> None:
@@ -67,10 +74,11 @@ def test_embedded_loop(model: Path) -> None:
     assert [json.loads(line)["label"] for line in lines] == list(LABELS)
 
 
-def test_mic(model: Path, wav: Path) -> None:
-    first, *lines = run("-c", FAKE_MICROPHONE, FOLDER / "mic.py", wav, model)
-    assert first == "listening to a file at 16000 Hz"
-    assert [json.loads(line)["label"] for line in lines] == list(LABELS)
+def test_mic(model: Path, wav: Path, wav44: Path) -> None:
+    for path, rate in ((wav, 16_000), (wav44, 44_100)):
+        first, *lines = run("-c", FAKE_MICROPHONE, FOLDER / "mic.py", path, model)
+        assert first == f"listening to a file at {rate} Hz"
+        assert [json.loads(line)["label"] for line in lines] == list(LABELS)
 
 
 def test_dictate(model: Path, wav: Path, tmp_path: Path) -> None:
