@@ -93,6 +93,7 @@ class TextFinished(_Event):
     nbest: tuple[tuple[str, float], ...] = ()
     """Texts with their scores, best first: natural logarithms, which compare within an utterance."""
     words: tuple[Word, ...] = ()
+    """Where and how surely each was said; none ends after `at`."""
     confidence: float = 1.0
     """Of the whole text: the geometric mean of its words'."""
 

@@ -135,7 +135,8 @@ class TextDecoder:
             if not self._said:
                 return []
             return [TextChanged(at=at, model=self._model, rate=self._rate, text="")]
-        ends = [end / self._rate for end in self._ends]
+        # The last hop of a stream was filled up with silence: nothing was said after the end.
+        ends = [min(end, at) / self._rate for end in self._ends]
         scores = np.stack(self._rows)
         spoken = words(best, scores, ends, self._step / self._rate, self._labels)
         return [

@@ -206,6 +206,16 @@ def test_a_stream_tells_what_was_said(model: Model, search: str) -> None:
         assert start < event.seconds < start + 0.3
 
 
+def test_words_end_where_the_stream_does(model: Model) -> None:
+    """The hop that the end cuts is filled up with silence, in which nothing was said."""
+    stream = Stream(model)
+    for length in range(16_000 + 4_000, 16_000 + 8_000, 401):  # within the first word
+        stream.reset()
+        (last,) = [e for e in feed_in(stream, words()[:length], []) if isinstance(e, TextFinished)]
+        assert last.at == length
+        assert [(w.start < w.end, w.end * 16_000 <= length + 8) for w in last.words] == [(True, True)]
+
+
 def test_text_is_shown_as_soon_as_its_hop_was_heard(model: Model) -> None:
     """The delay behind the speech is that of a hop and a frame, whatever the endpointer still waits for."""
     stream, block = Stream(model), 160
