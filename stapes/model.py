@@ -147,8 +147,8 @@ class Model:
 
         Raises:
             ValueError: another shape or dtype.
-            ModelFileError: the graph cannot take so many frames, or gives another number of labels than the
-                metadata names.
+            ModelFileError: the graph cannot take so many frames, or gives another number of labels or states
+                of another shape than the metadata names.
         """
         bound = self._bound
         if bound is not None and frames.shape == bound.shape and frames.dtype == np.float32:
@@ -180,7 +180,11 @@ class Model:
                 f"{self.path}: scores are {scores.shape}, the metadata names {len(spec.labels)} labels"
             )
         self._now = 1 - self._now
-        for kept, state in zip(self._kept[self._now], rest, strict=False):
+        for name, kept, state in zip(self._states, self._kept[self._now], rest, strict=False):
+            if state.shape != kept.shape:
+                raise ModelFileError(
+                    f"{self.path}: state {name!r} comes back as {state.shape}, the metadata says {kept.shape}"
+                )
             kept[...] = state
         memory = np.zeros((1, 0, 0), np.float32)
         if self.reader:

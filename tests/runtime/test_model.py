@@ -1,5 +1,6 @@
 """Model: loading, states, and graphs that are not what their metadata says."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -151,6 +152,30 @@ def test_fixed_axes_unlike_the_metadata_are_refused(tmp_path: Path) -> None:
     assert Model.load(_stamped(tmp_path, content, tiny_onnx.spec("sliding")))(_frames(30)).shape == (1, 4)
     with pytest.raises(ModelFileError, match=r"m\.onnx: onnxruntime cannot run it on \(7, 40\)"):
         Model.load(tmp_path / "m.onnx")(_frames(7))
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_a_state_that_comes_back_in_another_shape_is_refused(tmp_path: Path, axis: int) -> None:
+    """It is its own sum over an axis; of mels (batch, 1, 1) would even fit into the place of (1, 40)."""
+    spec = replace(tiny_onnx.spec("stateful"), states=(StateSpec("mean", (2, 40)),))
+    matrix, bias = tiny_onnx.weights(40)
+    nodes = [
+        tiny_onnx.Node("ReduceSum", ["mean", "axis"], ["mean_next"], {"keepdims": 1}),
+        tiny_onnx.Node("MatMul", ["frames", "matrix"], ["product"]),
+        tiny_onnx.Node("Add", ["product", "bias"], ["scores"]),
+    ]
+    content = tiny_onnx.model(
+        tiny_onnx.graph(
+            nodes,
+            {"axis": np.array([axis]), "matrix": matrix, "bias": bias},
+            {"frames": ("batch", "frames", 40), "mean": ("batch", 2, 40)},
+            {"scores": ("batch", "steps", 4), "mean_next": ("batch", "rows", "columns")},
+        )
+    )
+    back = "(1, 1, 40)" if axis == 1 else "(1, 2, 1)"
+    reason = f"state 'mean' comes back as {back}, the metadata says (1, 2, 40)"
+    with pytest.raises(ModelFileError, match=re.escape(reason)):
+        Model.load(_stamped(tmp_path, content, spec))(_frames(10))
 
 
 def test_what_onnxruntime_refuses_is_named(tmp_path: Path) -> None:
