@@ -290,8 +290,11 @@ def run(source: Source, stream: Stream) -> Iterator[Event]:
         stream: at its start, or fed before.
 
     Raises:
+        TypeError: a path in place of a source.
         ValueError: the source's rate is not the stream's.
     """
+    if isinstance(source, str | os.PathLike):
+        raise TypeError(f"run wants a source, not a path: open_source({str(source)!r})")
     try:
         if source.sample_rate != stream.sample_rate:
             raise ValueError(

@@ -13,6 +13,8 @@ from stapes.tasks import TASKS
 
 _SHOWN = 50
 """Labels that people are shown; a recogniser has hundreds."""
+_TOLD = 300
+"""Characters of a param, or of what is told of the training, that they are shown."""
 
 
 def add_to(commands: Commands) -> None:
@@ -63,4 +65,6 @@ def _show(spec: ModelSpec, facts: dict[str, Any], second: int, language: int) ->
         print(f"state      {state.name} {state.shape}")
     for title, values in (("params", spec.params), ("provenance", spec.provenance)):
         for key, value in values.items():
-            print(f"{title:<11}{key}: {json.dumps(value, ensure_ascii=False)}")
+            told = json.dumps(value, ensure_ascii=False)
+            more = f"… ({len(told)} characters, whole with --json)" if len(told) > _TOLD else ""
+            print(f"{title:<11}{key}: {told[:_TOLD]}{more}")

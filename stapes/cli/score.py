@@ -49,6 +49,8 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             "measure them by; name FILEs"
         )
     clips = list(_manifest(args.manifest, task)) if args.manifest else [_Clip(Path(f)) for f in args.files]
+    if not clips:
+        raise ValueError(f"{args.manifest} names no clips")
     results: list[dict[str, Any]] = []
     truths: list[str] = []
     audio = spent = 0.0

@@ -217,6 +217,12 @@ def test_score_of_files(cli: Cli, model: Path, wav: Path) -> None:
     assert row == {"file": str(wav)} | stapes.tasks.TASKS["kws"].clip(scores, loaded.spec)
 
 
+def test_score_of_an_empty_manifest(cli: Cli, model: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_text("\n")
+    fails(cli("score", model, "--manifest", manifest), f"{manifest} names no clips")
+
+
 def test_score_of_a_manifest(cli: Cli, model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "set"
     (folder / "clips").mkdir(parents=True)
@@ -327,6 +333,7 @@ def test_info(cli: Cli, model: Path) -> None:
     people = cli("info", model).stdout
     for words in ("tiny-stateful: kws", "40 log-mels", "_silence_ _unknown_ low high", "thresholds"):
         assert words in people
+    assert all(len(line) < 400 for line in cli("info", "kws").stdout.splitlines())  # its recipe is longer
 
 
 def test_bench(cli: Cli, model: Path, wav: Path) -> None:

@@ -429,6 +429,11 @@ def test_run_refuses_another_rate(tiny: Tiny) -> None:
     assert list(run(source, Stream(tiny("sliding"), sample_rate=44_100))) != []
 
 
+def test_run_wants_no_path(tiny: Tiny) -> None:
+    with pytest.raises(TypeError, match=r"not a path: open_source\('take\.wav'\)"):
+        list(run("take.wav", Stream(tiny("sliding"))))  # type: ignore[arg-type]
+
+
 def test_load(tiny: Tiny) -> None:
     paths = [tiny("sliding").path, tiny("stateful").path]
     stream = load(*paths, sample_rate=48_000)
