@@ -54,10 +54,10 @@ class PooledEncoder(nn.Module):
         super().__init__()
         self.spec = spec
         self.encoder = Encoder(replace(spec.encoder, mels=mels))
-        self.gather = nn.Conv2d(len(spec.taps) * spec.encoder.width, spec.pooled, 1, bias=False)
+        self.gather = nn.Linear(len(spec.taps) * spec.encoder.width, spec.pooled, bias=False)
         self.gather_norm = nn.BatchNorm2d(spec.pooled)
         self.statistics = RunningStatistics(spec.pooled)
-        self.embedding = nn.Conv1d(2 * spec.pooled, embedding, 1, bias=False)
+        self.embedding = nn.Linear(2 * spec.pooled, embedding, bias=False)
         self.norm = nn.BatchNorm1d(embedding, affine=False)
 
     @property
@@ -102,10 +102,10 @@ class PooledEncoder(nn.Module):
 
     def _embedded(self, states: list[Tensor], carry: Carry) -> Tensor:
         """The encoder's states to (batch, hops, embedding)."""
-        heard = torch.cat([states[tap] for tap in self.spec.taps], dim=-1)
-        x = torch.relu_(self.gather_norm(self.gather(heard.transpose(1, 2).unsqueeze(2))))
-        embeddings = self.norm(self.embedding(self.statistics(x, carry)))
-        return torch.as_tensor(embeddings).transpose(1, 2)
+        heard = self.gather(torch.cat([states[tap] for tap in self.spec.taps], dim=-1))
+        x = torch.relu_(self.gather_norm(heard.transpose(1, 2).unsqueeze(2)))
+        embeddings = self.embedding(self.statistics(x, carry).transpose(1, 2))
+        return torch.as_tensor(self.norm(embeddings.transpose(1, 2))).transpose(1, 2)
 
 
 def of_student(name: str) -> str:
