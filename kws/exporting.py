@@ -22,7 +22,7 @@ from training.exportable import Exportable, Runner
 
 DEFAULT_THRESHOLD = 0.8
 """Of every keyword until calibration has measured better ones."""
-SMOOTH_HOPS = 6
+SMOOTH_HOPS = 8
 """Recall of dev keywords at 0.46 false accepts an hour: 69 % with 2 hops, 79 with 3, 91 with 5, 93 with 7.
 More hops announce later, and blur keywords that follow one another."""
 REFRACTORY_MS = 700

@@ -71,6 +71,8 @@ class DistillRecipe:
     student: EncoderSpec = field(default_factory=EncoderSpec)
     heads: HeadSpec = field(default_factory=HeadSpec)
     teaching: TeachingSpec = field(default_factory=TeachingSpec)
+    init: str = ""
+    """Path of a best.pt whose weights, heads too, are taken over where name and shape are the same."""
     epoch_steps: int = 200
     loop: LoopSpec = field(default_factory=LoopSpec)
 

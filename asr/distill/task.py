@@ -18,6 +18,7 @@ from asr.distill.teachers import EncoderTeacher, Teacher, load_teacher
 from asr.distill.units import Units
 from stapes.fbank import frame_count
 from training.atomic import replacing
+from training.checkpoint import first_weights
 from training.encoder import cif
 from training.encoder.front import FbankFront
 from training.encoder.network import Encoder, inherit
@@ -103,13 +104,19 @@ class DistillTask:
             self.units = (units or self._own_units()).to(device)
 
     def model(self) -> nn.Module:
-        """A fresh pupil, whose front end knows its features' mean and deviation."""
+        """A fresh pupil, whose front end knows its features' mean and deviation, or one begun by `init`.
+
+        Raises:
+            CheckpointError, OSError: as `training.checkpoint.first_weights`.
+        """
         pool = self.spec.teaching.rate_ms // 20
         pupil = Pupil(self.spec.student, self.spec.heads, self.teacher.width, self.units, pool)
         if self.spec.teaching.from_teacher and isinstance(self.teacher, EncoderTeacher):
             inherit(pupil.student, self.teacher.encoder)
         if isinstance(pupil.student.front, FbankFront):
             pupil.student.front.normalise(*self._statistics())
+        if self.spec.init:
+            first_weights(pupil, Path(self.spec.init))
         return pupil
 
     def batches(self, epoch: int, rank: int, world: int) -> Iterator[Batch]:

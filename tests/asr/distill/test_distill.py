@@ -1,5 +1,6 @@
 """Distillation through the training loop: both front ends, both stages, compression, and what is kept."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,11 @@ def test_two_stages(front: str, speech: Path, tmp_path: Path, monkeypatch: pytes
     batch = next(iter(task.batches(1, 0, 1)))
     states = student(batch.inputs, batch.lengths).states
     assert states[-1].shape[:2] == batch.targets.shape[:2]
+    more = DistillTask(replace(recipe, init=str(tmp_path / "run/best.pt")), speech, speech / "cache")
+    more.prepare(torch.device("cpu"))
+    begun = more.model().state_dict()
+    for name, weight in checkpoint["model"].items():
+        torch.testing.assert_close(begun[name], weight)
 
 
 @pytest.mark.parametrize("rate_ms", [20, 40])
