@@ -8,7 +8,10 @@ for event in stapes.run(source, stream):
     print(event.to_json())
 """
 
-from stapes import events, fbank, onnxfile, resample, sources, spec
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from stapes import events, fbank, onnxfile, resample, spec
 from stapes.endpoint import EndpointSpec
 from stapes.events import (
     AudioLost,
@@ -24,19 +27,22 @@ from stapes.events import (
 )
 from stapes.model import Model, bundled_models
 from stapes.onnxfile import ModelFileError
-from stapes.scoring import features, judge, score
-from stapes.sources import (
-    ArraySource,
-    FileSource,
-    Lost,
-    PcmSource,
-    Source,
-    SourceError,
-    WavSource,
-    open_source,
-)
 from stapes.spec import FbankSpec, ModelSpec, SpecError, StateSpec, WindowSpec
 from stapes.stream import Stream, load, run
+
+if TYPE_CHECKING:
+    from stapes import sources
+    from stapes.scoring import features, judge, score
+    from stapes.sources import (
+        ArraySource,
+        FileSource,
+        Lost,
+        PcmSource,
+        Source,
+        SourceError,
+        WavSource,
+        open_source,
+    )
 
 __all__ = [
     "ArraySource",
@@ -79,3 +85,31 @@ __all__ = [
     "sources",
     "spec",
 ]
+
+_LATER = {
+    "stapes.scoring": ("features", "judge", "score"),
+    "stapes.sources": (
+        "ArraySource",
+        "FileSource",
+        "Lost",
+        "PcmSource",
+        "Source",
+        "SourceError",
+        "WavSource",
+        "open_source",
+    ),
+}
+"""Imported when first asked for: a device that feeds a stream itself starts without them."""
+
+
+def __getattr__(name: str) -> Any:
+    if name == "sources":
+        return import_module("stapes.sources")
+    for module, names in _LATER.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module 'stapes' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

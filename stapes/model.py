@@ -4,20 +4,22 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stapes import onnxfile
 from stapes.onnxfile import ModelFileError
-from stapes.reader import MemoryReader, SecondGraph
 from stapes.samples import Frames
 from stapes.sessions import open_session
 from stapes.spec import ModelSpec, Scores, SpecError
 from stapes.tasks import inputs_of
-from stapes.tasks.ngrams import Ngrams
 from stapes.tasks.reading import Extras
+
+if TYPE_CHECKING:  # what only some models have is imported when one of them is loaded
+    from stapes.reader import MemoryReader, SecondGraph
+    from stapes.tasks.ngrams import Ngrams
 
 _BUNDLED = Path(__file__).parent / "models"
 _SUFFIX = ".onnx"
@@ -43,6 +45,21 @@ def _find(name_or_path: str | os.PathLike[str]) -> Path:
     raise FileNotFoundError(f"no model file {path}")
 
 
+def _second(data: bytes, threads: int, path: Path) -> "SecondGraph":
+    from stapes.reader import SecondGraph
+
+    return SecondGraph(data, threads, path)
+
+
+def _ngrams(data: bytes, spec: ModelSpec, path: Path) -> "Ngrams":
+    from stapes.tasks.ngrams import Ngrams
+
+    try:
+        return Ngrams(data, spec.labels)
+    except SpecError as error:
+        raise ModelFileError(f"{path}: {error}") from error
+
+
 class Model:
     """A loaded model. Call it with frames; it keeps the recurrent states between calls.
 
@@ -54,10 +71,10 @@ class Model:
     """What the file says of itself."""
     path: Path
     """The file."""
-    reader: MemoryReader | None
+    reader: "MemoryReader | None"
     """What was heard since the last reset, for a decoder that writes from it; None: one graph is all."""
 
-    language: Ngrams | None
+    language: "Ngrams | None"
     """How likely texts are; None: there is no language model."""
 
     def __init__(
@@ -65,15 +82,15 @@ class Model:
         session: Any,
         spec: ModelSpec,
         path: Path,
-        second: SecondGraph | None = None,
-        language: Ngrams | None = None,
+        second: "SecondGraph | None" = None,
+        language: "Ngrams | None" = None,
     ) -> None:
         self.spec = spec
         self.path = path
         self.language = language
         self._session = session
         self._second = second
-        self.reader = MemoryReader(second, len(spec.labels)) if second else None
+        self.reader = second.reader(len(spec.labels)) if second else None
         self._states = tuple(state.name for state in spec.states)
         self._numbers = inputs_of(spec)
         self._outputs = ["scores", *(f"{name}_next" for name in self._states), *["memory"] * bool(second)]
@@ -104,11 +121,8 @@ class Model:
         inner, language = onnxfile.second_graph(data), onnxfile.language_model(data)
         session = open_session(data, threads, path)
         _check(session, spec, path, memory=inner is not None)
-        try:
-            ngrams = Ngrams(language, spec.labels) if language is not None else None
-        except SpecError as error:
-            raise ModelFileError(f"{path}: {error}") from error
-        second = SecondGraph(inner, threads, path) if inner is not None else None
+        second = _second(inner, threads, path) if inner is not None else None
+        ngrams = _ngrams(language, spec, path) if language is not None else None
         return cls(session, spec, path, second, ngrams)
 
     @property

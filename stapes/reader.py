@@ -57,6 +57,10 @@ class SecondGraph:
         blocks, _, heads, _, width = next(x.shape for x in self.session.get_inputs() if x.name == "memory")
         return blocks, heads, width
 
+    def reader(self, labels: int) -> "MemoryReader":
+        """One for a stream, of a model with so many labels."""
+        return MemoryReader(self, labels)
+
 
 class MemoryReader:
     """What one stream heard, and the second graph that writes from it; see `stapes.tasks.reading.Reader`."""

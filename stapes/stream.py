@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,10 @@ from stapes.model import Model
 from stapes.resample import Resampler, output_count
 from stapes.samples import LOUDEST, Frames, Samples, as_samples, refuse_loud
 from stapes.segments import SegmentLane, SpeechLane
-from stapes.sources import Lost, Source
 from stapes.wake import Waker
+
+if TYPE_CHECKING:
+    from stapes.sources import Source
 
 _PIECE = 1 << 14
 """Samples worked on at a time, so that memory does not grow with the block."""
@@ -282,7 +284,7 @@ def load(
     return Stream(*models, sample_rate=sample_rate, wake=wake)
 
 
-def run(source: Source, stream: Stream) -> Iterator[Event]:
+def run(source: "Source", stream: Stream) -> Iterator[Event]:
     """Everything a source gives through a stream, to its end; then both are closed.
 
     Args:
@@ -295,6 +297,8 @@ def run(source: Source, stream: Stream) -> Iterator[Event]:
     """
     if isinstance(source, str | os.PathLike):
         raise TypeError(f"run wants a source, not a path: open_source({str(source)!r})")
+    from stapes.sources import Lost  # after the start: a device that feeds a stream itself never needs it
+
     try:
         if source.sample_rate != stream.sample_rate:
             raise ValueError(

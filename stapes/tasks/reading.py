@@ -1,12 +1,13 @@
 """What a decoder may ask of the rest of a model's file: a second graph that writes text, a language model."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stapes.tasks.ngrams import Ngrams
+if TYPE_CHECKING:  # a cold start of models without one reads nothing of it
+    from stapes.tasks.ngrams import Ngrams
 
 Past = NDArray[np.float32]
 """What the second graph remembers of tokens so far: (blocks, 2, texts, heads, tokens, width)."""
@@ -42,5 +43,5 @@ class Extras:
 
     reader: Reader | None = None
     """Of the second graph."""
-    language: Ngrams | None = None
+    language: "Ngrams | None" = None
     """The language model."""
