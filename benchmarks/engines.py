@@ -97,11 +97,10 @@ def whisper(model: str, answer: str) -> Callable[[Samples], Answer]:
 def whisper_onnx(model: str, _: str) -> Callable[[Samples], Answer]:
     """The languages of a quantised Whisper in ONNX; model: the folder with onnx/ and added_tokens.json.
 
-    Asked as OpenAI's own detection asks: the decoder's first step, its logits of the languages alone.
-    Their tokens stand between those that start a transcript and ask for a translation.
+    Asked as OpenAI's own detection asks: 30 s, the rest zeros; the decoder's first step, its logits of the
+    languages alone. Their tokens stand between those that start a transcript and ask for a translation.
     """
     import onnxruntime
-    from faster_whisper.audio import pad_or_trim
     from faster_whisper.feature_extractor import FeatureExtractor
 
     folder, options = Path(model), onnxruntime.SessionOptions()
@@ -121,7 +120,9 @@ def whisper_onnx(model: str, _: str) -> Callable[[Samples], Answer]:
     mel = FeatureExtractor()
 
     def hear(samples: Samples) -> Answer:
-        heard = pad_or_trim(mel(_float(samples)))[None]
+        whole = np.zeros(30 * RATE, np.float32)
+        whole[: len(samples)] = _float(samples[: len(whole)])
+        heard = mel(whole, padding=0)[None, :, : len(whole) // mel.hop_length]
         hidden = encoder.run(["last_hidden_state"], {"input_features": heard})[0]
         given = {"input_ids": np.array([[start]]), "encoder_hidden_states": hidden}
         logits = decoder.run(["logits"], given | empty | {"use_cache_branch": np.array([False])})[0][0, -1]

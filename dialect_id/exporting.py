@@ -99,7 +99,8 @@ def exportable(checkpoint: dict[str, Any], data: Path | None) -> Exportable:
         accuracy,
         clips,
         one_hop=True,
-        int8="dynamic" if recipe.network.kind == "pooled-encoder" else "static",  # as of encoders alone
+        # Of encoders nearer to float than with ranges measured before: docs/distillation.md.
+        int8="dynamic" if recipe.network.kind == "pooled-encoder" else "static",
     )
 
 

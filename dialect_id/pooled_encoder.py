@@ -1,19 +1,24 @@
 """A streaming encoder of speech, and running statistics of what its layers make of it.
 
-The encoder is that of `asr.distill`, whose weights this network may begin with. Our own, after what
-probes of self-supervised encoders do (SUPERB, arXiv 2105.01051, section 2: a mix of layers, pooled), with
-the statistics of DMSC in place of the mean.
+The encoder is `training.encoder`'s; this network may begin with the weights of one that `asr.distill` taught.
+Our own, after what probes of self-supervised encoders do (SUPERB, arXiv 2105.01051, section 2: a mix of
+layers, pooled), with the statistics of DMSC in place of the mean.
 """
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dialect_id.causal import Carry, RunningStatistics, sizes, whole
+from training.checkpoint import CheckpointError, first_weights
 from training.encoder.network import Encoder
 from training.encoder.spec import EncoderSpec
+
+_ENCODER = "net.network.encoder."
+_FEATURES = ("front.mean", "front.scale")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +27,10 @@ class PooledEncoderSpec:
 
     encoder: EncoderSpec = field(
         default_factory=lambda: EncoderSpec(
-            layers=6, width=192, inner=768, heads=4, position_kernel=64, chunk=25, history=75
+            layers=6, width=192, inner=768, heads=4, position_kernel=64, chunk=25, history=75, dropout=0.0
         )
     )
-    """On Fbank and in chunks; its `mels` are the features'."""
+    """On Fbank and in chunks; its `mels` are the features'. A recipe's table replaces all of this default."""
     taps: tuple[int, ...] = (2, 4, 6)
     """Layers that are pooled, counted from 1."""
     pooled: int = 384
@@ -38,7 +43,7 @@ class PooledEncoderSpec:
     def __post_init__(self) -> None:
         chunk = 2 * self.encoder.chunk
         if not chunk or self.hop < 1 or self.hop % chunk:
-            raise ValueError(f"hop must be whole chunks of {chunk} frames, got {self.hop}")
+            raise ValueError(f"hop must be whole chunks of encoder.chunk, got {self.hop} and {chunk} frames")
         if not self.taps or not all(1 <= tap <= self.encoder.layers for tap in self.taps):
             raise ValueError(f"taps must be 1 to {self.encoder.layers}, got {self.taps}")
         if self.pooled < 1 or self.cap < 2:
@@ -116,6 +121,19 @@ def of_student(name: str) -> str:
     inside = name.removeprefix("student.")
     if inside == name:
         return ""
-    if inside in {"front.mean", "front.scale"}:
+    if inside in _FEATURES:
         return f"net.{inside.removeprefix('front.')}"
-    return f"net.network.encoder.{inside}"
+    return f"{_ENCODER}{inside}"
+
+
+def begin_with_encoder(student: nn.Module, path: Path) -> None:
+    """Puts the encoder in a best.pt of `asr.distill` into a DialectNet's student.
+
+    Raises:
+        CheckpointError: as `first_weights`, or it is another encoder than the student's.
+        OSError: it cannot be opened.
+    """
+    left = first_weights(student, path, renamed=of_student)
+    without = [n for n in left if n.startswith(_ENCODER) and n.removeprefix(_ENCODER) not in _FEATURES]
+    if without:
+        raise CheckpointError(f"{path} holds another encoder: it has no {without[0]} of that shape")

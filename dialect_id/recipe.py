@@ -161,5 +161,7 @@ class DialectRecipe:
             )
         if self.init_encoder and self.network.kind != "pooled-encoder":
             raise RecipeError(f"init_encoder is for a pooled-encoder, not {self.network.kind!r}")
+        if self.init and self.init_encoder:
+            raise RecipeError("init and init_encoder: a network begins with one of the two")
         if not 0 <= self.label_smoothing < 1:
             raise RecipeError(f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")

@@ -14,7 +14,7 @@ from dialect_id.batches import NOISE_ALONE, Batch, Sampler, Store, mean_and_devi
 from dialect_id.data import Corpus, Part, gather
 from dialect_id.dev import judge
 from dialect_id.head import with_margin
-from dialect_id.pooled_encoder import of_student
+from dialect_id.pooled_encoder import begin_with_encoder
 from dialect_id.recipe import DialectRecipe, TeachingSpec
 from dialect_id.student import Student, make_network
 from dialect_id.teaching import Teacher
@@ -126,7 +126,7 @@ class DialectTask:
         hops = self.spec.hops_weight > 0
         student = Student(network, self.spec.network.embedding, width, hops=hops, steps=steps)
         if self.spec.init_encoder:
-            first_weights(student, Path(self.spec.init_encoder), renamed=of_student)
+            begin_with_encoder(student, Path(self.spec.init_encoder))
         if self.spec.init:
             first_weights(student, Path(self.spec.init))
         return student

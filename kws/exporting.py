@@ -23,8 +23,8 @@ from training.exportable import Exportable, Runner
 DEFAULT_THRESHOLD = 0.8
 """Of every keyword until calibration has measured better ones."""
 SMOOTH_HOPS = 8
-"""Recall of dev keywords at 0.46 false accepts an hour: 69 % with 2 hops, 79 with 3, 91 with 5, 93 with 7.
-More hops announce later, and blur keywords that follow one another."""
+"""Recall of dev keywords at 0.25 false accepts an hour: 48 % with 4 hops, 62 with 5, 77 with 6, 82 with 7, 85
+with 8. More hops announce later, and blur keywords that follow one another."""
 REFRACTORY_MS = 700
 CALIBRATION_CLIPS = 400
 STATES = ("history", "memory", "window")

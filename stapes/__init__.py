@@ -103,8 +103,8 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "sources":
-        return import_module("stapes.sources")
+    if name in ("scoring", "sources"):
+        return import_module(f"stapes.{name}")
     for module, names in _LATER.items():
         if name in names:
             return getattr(import_module(module), name)

@@ -101,8 +101,8 @@ def first_weights(
     path: Path,
     parts: tuple[str, ...] = (),
     renamed: Callable[[str], str] = str,
-) -> None:
-    """Takes over what fits of the weights in a best.pt.
+) -> list[str]:
+    """Takes over what fits of the weights in a best.pt; gives the names of those left as they were.
 
     Args:
         network: to begin with them.
@@ -117,12 +117,14 @@ def first_weights(
     """
     weights = read(path).get("model")
     if not isinstance(weights, dict):
-        raise CheckpointError(f"{path} has no key 'model': init wants a best.pt")
+        raise CheckpointError(f"{path} has no key 'model': it is no best.pt")
     if parts:
         weights = {name: weights[name] for name in beginning_with(weights, parts, "init_parts")}
     weights = {renamed(name): weight for name, weight in weights.items()}
-    if len(take_over(network, weights)) == len(network.state_dict()):
+    left = take_over(network, weights)
+    if len(left) == len(network.state_dict()):
         raise CheckpointError(f"{path}: none of its weights has a name and shape of this network")
+    return left
 
 
 def beginning_with(names: Iterable[str], beginnings: tuple[str, ...], key: str) -> set[str]:

@@ -22,7 +22,8 @@ class LoopSpec:
     lr: float = 0.01
     """Peak learning rate; it is not scaled by `devices`."""
     shares: dict[str, float] = field(default_factory=dict)
-    """Of `lr`, by the beginning of weights' names: below 1 for what another task has taught already."""
+    """Of `lr`, by the beginning of weights' names: below 1 for what another task has taught already. Where
+    two beginnings fit, the later one in the table counts."""
     schedule: Literal["cosine", "constant", "noam"] = "cosine"
     """noam: falls with the root of the step, from the peak at the end of the warm-up."""
     warmup_epochs: float = 1.0

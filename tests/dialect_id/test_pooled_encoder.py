@@ -20,7 +20,7 @@ from stapes.model import Model
 from stapes.scoring import score
 from stapes.spec import FbankSpec
 from tests.dialect_id.made_up import data_sets, speak
-from training.checkpoint import save
+from training.checkpoint import CheckpointError, save
 from training.encoder.front import FbankFront
 from training.encoder.network import Encoder
 from training.encoder.spec import EncoderSpec
@@ -88,6 +88,19 @@ def test_it_begins_with_all_weights_of_a_student(data: Path, tmp_path: Path) -> 
         torch.testing.assert_close(heard, other(frames).states[-1], atol=1e-5, rtol=1e-5)
 
 
+def test_another_encoder_is_no_beginning(data: Path, tmp_path: Path) -> None:
+    save(tmp_path / "best.pt", {"model": pupil().state_dict()})
+    for other in (replace(ENCODER, layers=3), replace(ENCODER, inner=32), replace(ENCODER, width=32)):
+        network = replace(RECIPE.network, pooled_encoder=PooledEncoderSpec(other, taps=(1,)))
+        recipe = replace(RECIPE, network=network, init_encoder=str(tmp_path / "best.pt"))
+        task = DialectTask(recipe, data, tmp_path / "cache")
+        task.prepare(torch.device("cpu"))
+        with pytest.raises(CheckpointError, match="another encoder: it has no net"):
+            task.model()
+    with pytest.raises(RecipeError, match="one of the two"):
+        replace(RECIPE, init="best.pt", init_encoder="best.pt")
+
+
 def test_heads_of_a_pupil_have_no_place() -> None:
     assert of_student("heads.0.weight") == ""
     assert of_student("student.front.mean") == "net.mean"
@@ -120,6 +133,7 @@ def test_a_file_streams_and_scores(data: Path, tmp_path: Path) -> None:
         "metrics": {"accuracy": 0.5},
         "provenance": {"labels": ["aa", "bb", "cc"], "data": ["tongues"]},
     }
+    assert exportable(checkpoint, data).int8 == "dynamic"
     source, target = tmp_path / "best.pt", tmp_path / "tiny.onnx"
     save(source, checkpoint)
     report = export(source, target, data)

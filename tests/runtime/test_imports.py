@@ -64,4 +64,8 @@ def test_a_task_loads_what_it_needs() -> None:
     """Who spots keywords does not wait for the search of texts."""
     loaded = _modules("import numpy as np, stapes\nstapes.load('kws').feed(np.zeros(48_000, np.float32))")
     assert "stapes.tasks.kws" in loaded
-    assert not loaded & {f"stapes.tasks.{name}" for name in ("asr", "beam", "ctc", "dialect_id", "encoder")}
+    tasks = ("asr", "beam", "ctc", "dialect_id", "encoder", "ngrams")
+    assert not loaded & {f"stapes.tasks.{name}" for name in tasks}
+    assert not loaded & {"stapes.reader", "stapes.scoring", "stapes.sources", "stapes.wav"}
+    later = _modules("import stapes\nassert stapes.scoring.score is stapes.score\nassert stapes.sources.Lost")
+    assert {"stapes.scoring", "stapes.sources"} <= later
