@@ -86,28 +86,18 @@ __all__ = [
     "spec",
 ]
 
-_LATER = {
-    "stapes.scoring": ("features", "judge", "score"),
-    "stapes.sources": (
-        "ArraySource",
-        "FileSource",
-        "Lost",
-        "PcmSource",
-        "Source",
-        "SourceError",
-        "WavSource",
-        "open_source",
-    ),
-}
-"""Imported when first asked for: a device that feeds a stream itself starts without them."""
+_LATER = ("scoring", "sources")
+"""Imported when something of them is first asked for: a device that feeds a stream itself starts without."""
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("scoring", "sources"):
+    if name in _LATER:
         return import_module(f"stapes.{name}")
-    for module, names in _LATER.items():
-        if name in names:
-            return getattr(import_module(module), name)
+    if name in __all__:
+        for later in _LATER:
+            module = import_module(f"stapes.{later}")
+            if hasattr(module, name):
+                return getattr(module, name)
     raise AttributeError(f"module 'stapes' has no attribute {name!r}")
 
 

@@ -188,7 +188,7 @@ def _step(
 ) -> dict[str, Tensor]:
     """One optimizer step; returns the scalars to log, detached, in float64, still on the device."""
     for group in optimizer.param_groups:
-        group["lr"] = rate * group.get("share", 1.0)  # a run begun before there were shares has none
+        group["lr"] = rate * group["share"]
     result = task.loss(model, fabric.to_device(batch))
     loss, extra = result if isinstance(result, tuple) else (result, {})
     fabric.backward(loss)

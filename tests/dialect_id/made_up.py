@@ -8,8 +8,13 @@ import numpy as np
 import soundfile
 
 from stapes.samples import Samples
+from training.encoder.spec import EncoderSpec
 
 RATE = 16_000
+SMALL = EncoderSpec(
+    layers=2, width=16, inner=24, heads=2, position_kernel=6, position_groups=2, chunk=5, history=5
+)
+"""An encoder that is run in no time."""
 PACES = {"aa": 2.0, "bb": 5.0, "cc": 11.0, "dd": 23.0}
 """Changes a second between a low chord and a high one."""
 

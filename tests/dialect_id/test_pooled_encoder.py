@@ -19,25 +19,13 @@ from stapes.fbank import fbank
 from stapes.model import Model
 from stapes.scoring import score
 from stapes.spec import FbankSpec
-from tests.dialect_id.made_up import data_sets, speak
+from tests.dialect_id.made_up import SMALL, data_sets, speak
 from training.checkpoint import CheckpointError, save
 from training.encoder.front import FbankFront
 from training.encoder.network import Encoder
-from training.encoder.spec import EncoderSpec
 from training.recipe import RecipeError, to_dict
 
-ENCODER = EncoderSpec(
-    mels=24,
-    layers=2,
-    width=16,
-    inner=24,
-    heads=2,
-    position_kernel=6,
-    position_groups=2,
-    chunk=25,
-    history=25,
-    dropout=0.0,
-)
+ENCODER = replace(SMALL, mels=24, chunk=25, history=25, dropout=0.0)
 RECIPE = DialectRecipe(
     name="tiny",
     data=DataSpec(main="tongues", noise=(), dev_share=0.3, variants=1, rooms=0),

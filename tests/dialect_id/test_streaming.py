@@ -13,7 +13,7 @@ from dialect_id.causal import Carry, CausalConv
 from dialect_id.dmsc import DMSCSpec, LocalScales
 from dialect_id.network import DialectNet, NetworkSpec
 from dialect_id.pooled_encoder import PooledEncoderSpec
-from training.encoder.spec import EncoderSpec
+from tests.dialect_id.made_up import SMALL
 
 MELS, LABELS, HOP, CAP = 12, 5, 10, 4
 ALL = DMSCSpec(stem=16, layers=(2, 2), growth=8, bottleneck=16, hop=HOP, cap=CAP)
@@ -32,22 +32,7 @@ POOLED = "pooled encoder"
 NETWORKS = {name: NetworkSpec(dmsc=spec, embedding=16) for name, spec in SPECS.items()}
 NETWORKS[POOLED] = NetworkSpec(
     kind="pooled-encoder",
-    pooled_encoder=PooledEncoderSpec(
-        EncoderSpec(
-            layers=2,
-            width=16,
-            inner=24,
-            heads=2,
-            position_kernel=6,
-            position_groups=2,
-            chunk=5,
-            history=5,
-        ),
-        taps=(1, 2),
-        pooled=24,
-        hop=HOP,
-        cap=CAP,
-    ),
+    pooled_encoder=PooledEncoderSpec(SMALL, taps=(1, 2), pooled=24, hop=HOP, cap=CAP),
     embedding=16,
 )
 
