@@ -30,9 +30,10 @@ class LoopSpec:
     """Linear rise from zero before the schedule."""
     warmup_steps: int = 0
     """The same in optimizer steps, instead of epochs if not 0."""
-    optimizer: Literal["sgd", "adamw"] = "adamw"
+    optimizer: Literal["sgd", "adamw", "muon"] = "adamw"
+    """muon: for the matrices and kernels of layers, AdamW for the rest (training.muon)."""
     momentum: float = 0.9
-    """Of SGD (Nesterov); for AdamW its beta1."""
+    """Of SGD (Nesterov); for AdamW its beta1; Muon keeps its own 0.95."""
     beta2: float = 0.999
     """Of AdamW."""
     epsilon: float = 1e-8

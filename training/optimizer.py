@@ -8,12 +8,13 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from training.checkpoint import beginning_with
 from training.loopspec import LoopSpec
+from training.muon import MuonAndAdamW, matrices
 
 NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 def make_optimizer(module: nn.Module, spec: LoopSpec) -> torch.optim.Optimizer:
-    """SGD or AdamW with weight decay on matrices and kernels, none on norms, biases and other vectors.
+    """SGD, AdamW or Muon with weight decay on matrices and kernels, none on norms, biases and other vectors.
 
     Each group of weights tells, as "share", what part of the learning rate it takes.
 
@@ -25,15 +26,18 @@ def make_optimizer(module: nn.Module, spec: LoopSpec) -> torch.optim.Optimizer:
     shares = dict.fromkeys(named, 1.0)
     for beginning, share in spec.shares.items():
         shares |= dict.fromkeys(beginning_with(named, (beginning,), "loop.shares"), share)
-    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    mapping = matrices(module) if spec.optimizer == "muon" else set()
+    groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
     for name, parameter in named.items():
         if parameter.requires_grad:
             decayed = id(parameter) not in plain and parameter.ndim >= 2
-            groups.setdefault((shares[name], decayed), []).append(parameter)
+            groups.setdefault((shares[name], decayed, id(parameter) in mapping), []).append(parameter)
     told = [
-        {"params": params, "weight_decay": spec.weight_decay if decayed else 0.0, "share": share}
-        for (share, decayed), params in sorted(groups.items(), key=lambda group: group[0], reverse=True)
+        {"params": params, "weight_decay": decayed * spec.weight_decay, "share": share, "matrices": matrix}
+        for (share, decayed, matrix), params in sorted(groups.items(), key=lambda g: g[0], reverse=True)
     ]
+    if spec.optimizer == "muon":
+        return MuonAndAdamW(told, spec)
     if spec.optimizer == "sgd":
         return torch.optim.SGD(told, lr=spec.lr, momentum=spec.momentum, nesterov=spec.momentum > 0)
     return torch.optim.AdamW(told, lr=spec.lr, betas=(spec.momentum, spec.beta2), eps=spec.epsilon)
