@@ -2,7 +2,7 @@
 
 import sys
 
-from asr.distill import compare, finetune, pretrain, probes, speed
+from asr.distill import compare, finetune, periods, pretrain, probes, speed
 from asr.distill.recipe import DistillRecipe
 from asr.distill.task import DistillTask
 from training import command
@@ -27,6 +27,7 @@ _COMMANDS: dict[str, tuple[command.Command, str]] = {
     "probe": (probes, "what frozen features can do"),
     "finetune": (finetune, "what the encoder can do when it learns on"),
     "compare": (compare, "students of one teacher and budget, judged alike: one table"),
+    "periods": (periods, "of a student that compresses: what it can do and costs, over λ"),
     "speed": (speed, "time the full-size students"),
 }
 

@@ -90,15 +90,17 @@ def load_downstream(data: Path, folder: str, answer: str, cache: Path, part: int
     return Downstream(splits, tuple(symbols), text)
 
 
-def load_source(name: str) -> Teacher:
+def load_source(name: str, period_ms: float = 20.0) -> Teacher:
     """Features to try.
 
     Args:
         name: a best.pt of `train` or `pretrain`; "random:" and its path, for the same network untrained; or a
             teacher's name (`load_teacher`).
+        period_ms: 20 to 90, of a best.pt's encoder that compresses.
 
     Raises:
         RecipeError: a checkpoint of something else.
+        ValueError: a period out of bounds, or another than 20 of an encoder that does not compress.
     """
     random = name.startswith("random:")
     path = Path(name.removeprefix("random:"))
@@ -106,7 +108,7 @@ def load_source(name: str) -> Teacher:
         return load_teacher(name)[0]
     encoder, features = load_encoder(path, random=random)
     kind = "random weights, shape of " if random else ""
-    return EncoderTeacher(encoder.eval(), f"{kind}{path}", features)
+    return EncoderTeacher(encoder.eval(), f"{kind}{path}", features, period_ms)
 
 
 def load_encoder(path: Path, *, random: bool = False) -> tuple[Encoder, FbankSpec | None]:
@@ -171,15 +173,19 @@ def draws(speakers: int, times: int = 1000) -> NDArray[np.int64]:
     return np.random.default_rng(0).integers(0, speakers, (times, speakers))
 
 
-Hear = Callable[[Sequence[NDArray[np.float32]]], torch.Tensor]
+Hear = Callable[[Sequence[NDArray[np.float32]]], list[torch.Tensor]]
 
 
 def hearer(source: Teacher) -> Hear:
-    """Samples of clips of one length to (clips, frames, layers + 1, width)."""
+    """Samples of clips of one length to (frames, layers + 1, width) of each."""
+    alone = isinstance(source, EncoderTeacher) and source.encoder.spec.compress
 
-    def hear(waves: Sequence[NDArray[np.float32]]) -> torch.Tensor:
+    def hear(waves: Sequence[NDArray[np.float32]]) -> list[torch.Tensor]:
         heard = torch.from_numpy(np.stack(waves)[:, : 30 * RATE])
         heard = F.pad(heard, (0, max(0, 800 - heard.shape[1])))
-        return torch.stack(source.features(heard, range(source.depth + 1)), 2)
+        some = heard[:, None] if alone else heard[None]
+        return [
+            clip for each in some for clip in torch.stack(source.features(each, range(source.depth + 1)), 2)
+        ]
 
     return hear

@@ -23,13 +23,12 @@ from asr.distill.downstream import (
     load_encoder,
     spell,
 )
-from asr.distill.losses import valid
+from asr.distill.tuned import Rate, Tuned
 from stapes.fbank import frame_count
 from stapes.spec import FbankSpec
 from stapes.tasks.edits import error_rates
 from training.checkpoint import read
 from training.command import add_train_arguments, run_folder
-from training.encoder.network import Encoder
 from training.fbank import Fbank
 from training.loop import fit
 from training.loopspec import LoopSpec
@@ -55,6 +54,11 @@ class FinetuneRecipe:
     epoch_steps: int = 0
     """Batches of an epoch, so that parts of the speakers get as many steps as all; 0: all recordings once."""
     encoder_dropout: float = 0.1
+    period_ms: float = 20.0
+    """Mean period of the frames of an encoder that compresses, 20 to 90."""
+    cost: float = 0.0
+    """Weight of the share of frames that such an encoder keeps. Where it is not 0, λ is learned with the
+    task, from that of `period_ms` on."""
     loop: LoopSpec = field(default_factory=LoopSpec)
 
 
@@ -67,24 +71,6 @@ class Batch(NamedTuple):
     """(all characters,) or (batch,) labels."""
     sizes: Tensor
     """(batch,) characters of each."""
-
-
-class Tuned(nn.Module):
-    """An encoder and a linear map of its last layer: of each frame for texts, of their mean for labels."""
-
-    def __init__(self, encoder: Encoder, outputs: int, *, text: bool) -> None:
-        super().__init__()
-        self.encoder, self.text = encoder, text
-        self.out = nn.Linear(encoder.spec.width, outputs)
-
-    def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, frames, outputs) or (batch, outputs) logits, and (batch,) frames."""
-        encoded = self.encoder(inputs, lengths)
-        last = encoded.states[-1]
-        if not self.text:
-            known = valid(last.shape[1], encoded.lengths)[..., None]
-            last = (last * known).sum(1) / encoded.lengths.clamp_min(1)[:, None]
-        return self.out(last), encoded.lengths
 
 
 class FinetuneTask:
@@ -137,7 +123,12 @@ class FinetuneTask:
             if isinstance(part, nn.Dropout):
                 part.p = self.spec.encoder_dropout
         outputs = len(self.downstream.symbols) + self.downstream.text
-        return Tuned(encoder, outputs, text=self.downstream.text)
+        rate = None
+        if encoder.spec.compress:
+            rate = Rate(self.spec.period_ms, learned=self.spec.cost > 0)
+        elif self.spec.cost or self.spec.period_ms != 20.0:
+            raise RecipeError("keys 'period_ms' and 'cost' want an encoder that compresses")
+        return Tuned(encoder, outputs, text=self.downstream.text, rate=rate)
 
     def batches(self, epoch: int, rank: int, world: int) -> Iterator[Batch]:
         """All recordings once, and then again; epoch, rank and the recipe's seed fix their order.
@@ -171,35 +162,39 @@ class FinetuneTask:
         return Batch(inputs, lengths, torch.tensor(labels), torch.ones(len(numbers)))
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """CTC, or cross-entropy."""
-        logits, lengths = model(batch.inputs, batch.lengths)
+        """CTC, or cross-entropy; and what the frames cost."""
+        logits, lengths, kept = model(batch.inputs, batch.lengths)
         if not self.downstream.text:
-            return F.cross_entropy(logits.float(), batch.answers)
+            return torch.as_tensor(F.cross_entropy(logits.float(), batch.answers) + self.spec.cost * kept)
         logs = logits.float().log_softmax(-1).transpose(0, 1)
-        return F.ctc_loss(logs, batch.answers, lengths, batch.sizes, BLANK, zero_infinity=True)
+        told = F.ctc_loss(logs, batch.answers, lengths, batch.sizes, BLANK, zero_infinity=True)
+        return torch.as_tensor(told + self.spec.cost * kept)
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Figures of the dev split."""
         split = self.downstream.splits["dev"]
-        given = self.guess(model, "dev")
+        given, period = self.guess(model, "dev")
+        figures = {"period_ms": period}
         if self.downstream.text:
             rates = error_rates(split.answers, given)
-            return {"right": 1 - rates["cer"], "wer": rates["wer"]}
-        return {"right": float(np.mean([a == b for a, b in zip(split.answers, given, strict=True)]))}
+            return figures | {"right": 1 - rates["cer"], "wer": rates["wer"]}
+        right = [a == b for a, b in zip(split.answers, given, strict=True)]
+        return figures | {"right": float(np.mean(right))}
 
-    def guess(self, model: nn.Module, name: str) -> list[str]:
-        """The model's answers for a split."""
+    def guess(self, model: nn.Module, name: str) -> tuple[list[str], float]:
+        """The model's answers for a split, and the mean period of its frames in ms."""
         split, symbols = self.downstream.splits[name], self.downstream.symbols
-        device, given = next(model.parameters()).device, []
+        device, given, sizes = next(model.parameters()).device, [], np.zeros(2)
         for number in range(len(split.keys)):
             wave = torch.from_numpy(split.store[split.keys[number]])[None]
             wave = F.pad(wave, (0, max(0, 800 - wave.shape[1])))
             inputs = (self.fbank(wave) if self.fbank else wave).to(device)
             with torch.no_grad():
-                logits, _ = model(inputs, torch.tensor([inputs.shape[1]], device=device))
+                logits, frames, _ = model(inputs, torch.tensor([inputs.shape[1]], device=device))
+            sizes += (wave.shape[1] / 16, int(frames))
             best = logits[0].argmax(-1)
             given.append(greedy(best.tolist(), symbols) if self.downstream.text else symbols[int(best)])
-        return given
+        return given, round(float(sizes[0] / sizes[1]), 2)
 
     def _numbers(self, epoch: int) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
         train = self.downstream.splits["train"]
@@ -232,5 +227,6 @@ def tune(task: FinetuneTask, out: Path, *, resume: bool = True) -> dict[str, Any
     fit(task, task.spec.loop, out, resume=resume)
     model = task.model()
     model.load_state_dict(read(out / "best.pt")["model"])
-    text = task.downstream.text
-    return judge(task.downstream.splits["test"], task.guess(model.eval(), "test"), text=text)
+    given, period = task.guess(model.eval(), "test")
+    figures = judge(task.downstream.splits["test"], given, text=task.downstream.text)
+    return figures | {"period_ms": period}

@@ -60,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--part", type=int, default=1, help="train on every PART-th speaker")
     parser.add_argument("--seeds", type=int, default=3, help="probes to train, with other first weights")
     parser.add_argument("--epochs", type=int, default=40, help="of the CTC probe")
+    parser.add_argument("--period-ms", type=float, default=20.0, help="of an encoder that compresses")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--cache", type=Path, default=Path("runs/features"))
 
@@ -67,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> str:
     """One line of JSON: the test figures of each seed, with intervals."""
     downstream = load_downstream(args.data, args.folder, args.answer, args.cache, args.part)
-    source = load_source(args.source)
+    source = load_source(args.source, args.period_ms)
     found = probe(source, downstream, args.seeds, args.epochs)
     about = {"source": source.name, "folder": args.folder, "answer": args.answer, "part": args.part}
     return json.dumps({**about, "speakers": len(set(downstream.splits["train"].speakers)), "seeds": found})
@@ -116,7 +117,9 @@ def _features(source: Teacher, split: Split, text: bool, known: dict[str, Tensor
             alike, count = list(keys), max(1, _TOGETHER // length)
             for some in (alike[at : at + count] for at in range(0, len(alike), count)):
                 heard = hear([split.store[key] for key in some])
-                known |= zip(some, heard.half() if text else heard.mean(1), strict=True)
+                known |= {
+                    key: clip.half() if text else clip.mean(0) for key, clip in zip(some, heard, strict=True)
+                }
                 bar.update(len(some))
     return [known[key] for key in split.keys]
 

@@ -51,7 +51,8 @@ class TeachingSpec:
     front_steps: int = 0
     """Stage 1: steps in which the front end alone learns; the paper's number is not known."""
     rate_ms: int = 20
-    """Period of the teacher's stored frames; at 40 the student's frames are averaged in pairs to match."""
+    """Period of the teacher's stored frames; at 40 the student's frames are averaged in pairs to match, or,
+    of a student that compresses, each of the teacher's is taught twice."""
     guidance: float = 0.0
     """Of a student that compresses: weight of its segmentation loss, by runs of the teacher's units."""
     cardinality: float = 1.0
@@ -84,8 +85,6 @@ class DistillRecipe:
             raise ValueError("teaching.units and teaching.guidance want heads.units")
         if teaching.rate_ms % 20 or not teaching.rate_ms:
             raise ValueError(f"teaching.rate_ms is {teaching.rate_ms}, wants a multiple of 20")
-        if teaching.rate_ms != 20 and self.student.compress:
-            raise ValueError("a student that compresses wants the teacher's frames at 20 ms")
         if self.loop.devices > 1 and teaching.front_steps:
             raise ValueError("stage 1 leaves most weights without gradients, which several devices cannot")
         if max(self.heads.students, default=0) > self.student.layers:

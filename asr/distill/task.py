@@ -109,7 +109,7 @@ class DistillTask:
         Raises:
             CheckpointError, OSError: as `training.checkpoint.first_weights`.
         """
-        pool = self.spec.teaching.rate_ms // 20
+        pool = 1 if self.spec.student.compress else self.spec.teaching.rate_ms // 20
         pupil = Pupil(self.spec.student, self.spec.heads, self.teacher.width, self.units, pool)
         if self.spec.teaching.from_teacher and isinstance(self.teacher, EncoderTeacher):
             inherit(pupil.student, self.teacher.encoder)
@@ -130,9 +130,10 @@ class DistillTask:
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Stage 1: the front end's L1. Stage 2: regression, and units where they have a weight."""
         told: Predicted = model(batch.inputs, batch.lengths, int(batch.stage), batch.rate)
-        # A student in chunks leaves out the last frame where only half of it was heard.
-        frames = next(x.shape[-2] for x in (told.front, told.layers, told.units) if x.numel())
-        targets = batch.targets if told.weights.numel() else batch.targets[:, :frames]
+        # A student in chunks leaves out the last frame where only half of it was heard, and of the teacher's
+        # long frames, each taught twice, the last may be half over the end.
+        heard = (told.alpha[..., None], told.front, told.layers, told.units)
+        targets = batch.targets[:, : next(x.shape[-2] for x in heard if x.numel())]
         if int(batch.stage) == 1:
             loss = losses.front_end(told.front, targets[:, :, self.layers.index(0)], told.lengths)
             return loss, {"front": loss}
@@ -174,6 +175,8 @@ class DistillTask:
             inputs = self.fbank(inputs)
             lengths = torch.tensor([frame_count(int(n), self.spec.features) for n in lengths])
         targets = taught.targets.reshape(*taught.targets.shape[:2], len(self.layers), self.teacher.width)
+        if self.spec.student.compress:
+            targets = targets.repeat_interleave(self.spec.teaching.rate_ms // 20, 1)
         return Batch(inputs, lengths, targets, torch.tensor(stage), torch.tensor(rate))
 
     def _compression(self, told: Predicted, batch: Batch, logged: dict[str, Tensor]) -> Tensor:
@@ -184,7 +187,7 @@ class DistillTask:
         loss = spec.cardinality * (alpha[known].mean() - 2 / 9).abs()
         if spec.guidance and self.units is not None:
             lengths = known.sum(1)
-            starts = cif.runs(self.units(batch.targets[:, :, -1]).argmax(-1))
+            starts = cif.runs(self.units(batch.targets[:, : alpha.shape[1], -1]).argmax(-1))
             loss = loss + spec.guidance * cif.guidance(alpha, starts, lengths)
         return loss
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from asr.distill.hubert import convert, load_hubert
 from asr.distill.units import Units
 from stapes.spec import FbankSpec
+from training.encoder import cif
 from training.encoder.network import Encoder
 from training.fbank import Fbank
 from training.whisper import WhisperTeacher
@@ -37,14 +38,26 @@ class Teacher(Protocol):
 class EncoderTeacher:
     """HuBERT from disk, or one that we pre-trained (asr.distill.pretrain)."""
 
-    def __init__(self, encoder: Encoder, name: str, features: FbankSpec | None = None) -> None:
-        """Takes an encoder, and the front end that feeds it if it does not hear samples.
+    def __init__(
+        self, encoder: Encoder, name: str, features: FbankSpec | None = None, period_ms: float = 20.0
+    ) -> None:
+        """Makes a teacher.
+
+        Args:
+            encoder: what hears.
+            name: for figures and cards.
+            features: the front end that feeds it if it does not hear samples.
+            period_ms: 20 to 90, of an encoder that compresses; 20 of others.
 
         Raises:
-            ValueError: an encoder of log-mel frames without their spec.
+            ValueError: an encoder of log-mel frames without their spec, or another period of one that does
+                not compress.
         """
         self.encoder = encoder.eval().requires_grad_(False)
         self.name = name
+        if period_ms != 20.0 and not encoder.spec.compress:
+            raise ValueError(f"a period of {period_ms} ms: this encoder does not compress")
+        self.rate = torch.tensor(cif.rate_of(period_ms))
         if (features is None) != (encoder.spec.front == "waveform"):
             raise ValueError(f"an encoder on {encoder.spec.front} with features {features}")
         self.fbank = Fbank(features) if features else None
@@ -61,8 +74,15 @@ class EncoderTeacher:
 
     @torch.no_grad()
     def features(self, waves: Tensor, layers: Sequence[int] = (-1,)) -> tuple[Tensor, ...]:
-        """See `Teacher`."""
-        states = self.encoder(self.fbank(waves) if self.fbank else waves).states
+        """See `Teacher`.
+
+        Raises:
+            ValueError: several recordings, of which an encoder that compresses may make unlike numbers of
+                frames.
+        """
+        if self.encoder.spec.compress and len(waves) > 1:
+            raise ValueError("an encoder that compresses hears one recording at a time")
+        states = self.encoder(self.fbank(waves) if self.fbank else waves, None, self.rate).states
         return tuple(states[layer].float() for layer in layers)
 
 

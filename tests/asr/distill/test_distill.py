@@ -79,10 +79,19 @@ def test_a_student_in_chunks_leaves_out_half_a_frame(
     assert metrics["history"][2]["dev"]["cosine"] > metrics["history"][0]["dev"]["cosine"]
 
 
-def test_compression_learns_its_rate(speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("rate_ms", "front_steps"), [(20, 0), (40, 4)])
+def test_compression_learns_its_rate(
+    rate_ms: int, front_steps: int, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by a teacher's frames of 40 ms, each of which is taught twice."""
     monkeypatch.setattr(task_module, "load_teacher", teacher)
-    recipe = _recipe(student={"compress": True}, teaching={"guidance": 1.0, "front_steps": 0})
-    metrics = fit(DistillTask(recipe, speech, speech / "cache"), recipe.loop, tmp_path / "run")
+    teaching = {"guidance": 1.0, "front_steps": front_steps, "rate_ms": rate_ms}
+    recipe = _recipe(student={"compress": True}, teaching=teaching)
+    task = DistillTask(recipe, speech, speech / "cache")
+    metrics = fit(task, recipe.loop, tmp_path / "run")
+    targets = next(iter(task.batches(1, 0, 1))).targets
+    alike = torch.equal(targets[:, 0:10:2], targets[:, 1:10:2])
+    assert alike == (rate_ms == 40)
     assert metrics["history"][-1]["alpha"] == pytest.approx(2 / 9, abs=0.1)
     assert np.isfinite(metrics["history"][-1]["loss"])
 

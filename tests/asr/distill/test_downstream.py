@@ -99,7 +99,8 @@ def test_clips_of_one_length_are_heard_together() -> None:
         heard = probes._features(source, split, text, known)
         for key, found in zip(keys, heard, strict=True):
             if key != "e":
-                alone = hearer(source)([store[key]])[0]  # (frames, layers + 1, width)
+                alone = hearer(source)([store[key]])[0]
+                assert alone.shape[1:] == (source.depth + 1, source.width)
                 assert found.shape == (alone.shape if text else alone.shape[1:])
                 wanted = alone if text else alone.mean(0)
                 torch.testing.assert_close(found.float(), wanted, atol=2e-3, rtol=2e-3)
