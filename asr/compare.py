@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -39,14 +40,17 @@ def run(args: argparse.Namespace) -> str:
     """Trains what is missing (runs resume), judges it, then writes table.json and gives the table."""
     comparison = load(Comparison, args.recipe, args.set)
     ways, seeds, shared = comparison.directions, comparison.seeds, comparison.shared
-    if args.judge_only:
-        wanted = [one for one in runs(args.out, ways, seeds) if (one[2] / "best.pt").exists()]
-    else:
-        wanted = list(missing(args.out, ways, seeds))
-    for way, seed, out in wanted:
-        if not args.judge_only:
-            recipe = replace(shared, directions=way, loop=replace(shared.loop, seed=seed))
+
+    def asked(way: Directions, seed: int) -> AsrRecipe:
+        return replace(shared, directions=way, loop=replace(shared.loop, seed=seed))
+
+    def trained() -> Iterator[Path]:
+        for _, _, recipe, out in missing(args.out, ways, seeds, asked):
             fit(AsrTask(recipe, args.data, args.cache), recipe.loop, out)
+            yield out
+
+    done = [out for _, _, out in runs(args.out, ways, seeds) if (out / "best.pt").exists()]
+    for out in done if args.judge_only else trained():
         keep(out, judged(out / "best.pt", comparison, args.data, args.cache))
     return table(args.out, comparison)
 

@@ -58,8 +58,11 @@ def run(args: argparse.Namespace) -> str:
     """
     comparison = load(Comparison, args.recipe, args.set)
     shared, networks = comparison.shared, comparison.networks
-    for name, seed, out in missing(args.out, list(networks), comparison.seeds, args.only):
-        recipe = replace(shared, name=name, network=networks[name], loop=replace(shared.loop, seed=seed))
+
+    def asked(name: str, seed: int) -> DialectRecipe:
+        return replace(shared, name=name, network=networks[name], loop=replace(shared.loop, seed=seed))
+
+    for _, _, recipe, out in missing(args.out, list(networks), comparison.seeds, asked, args.only):
         task = DialectTask(recipe, args.data, args.cache)
         fit(task, recipe.loop, out)
         keep(out, _figures(out, task, comparison.test))

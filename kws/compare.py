@@ -43,8 +43,11 @@ def run(args: argparse.Namespace) -> str:
     """Trains what is missing (runs resume), then writes table.json and gives the table."""
     comparison = load(Comparison, args.recipe, args.set)
     shared, networks = comparison.shared, comparison.networks
-    for name, seed, out in missing(args.out, list(networks), comparison.seeds, args.only):
-        recipe = replace(shared, name=name, network=networks[name], loop=replace(shared.loop, seed=seed))
+
+    def asked(name: str, seed: int) -> KwsRecipe:
+        return replace(shared, name=name, network=networks[name], loop=replace(shared.loop, seed=seed))
+
+    for _, _, recipe, out in missing(args.out, list(networks), comparison.seeds, asked, args.only):
         fit(KwsTask(recipe, args.data, args.cache), recipe.loop, out)
         keep(out, _figures(out, args.data, args.cache))
     return table(args.out, comparison)

@@ -2,12 +2,14 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from training.atomic import replacing
-from training.recipe import RecipeError
+from training.checkpoint import OPERATIONAL
+from training.recipe import RecipeError, build, differences, to_dict
 
 _FIGURES = "test.json"
 Name = TypeVar("Name", bound=str)
@@ -43,12 +45,40 @@ def wanted(
 
 
 def missing(
-    out: Path, names: Sequence[Name], seeds: Iterable[int], only: Sequence[str] | None = None
-) -> Iterator[tuple[Name, int, Path]]:
-    """Those of `wanted` that have no figures."""
+    out: Path,
+    names: Sequence[Name],
+    seeds: Iterable[int],
+    recipe: Callable[[Name, int], Any],
+    only: Sequence[str] | None = None,
+) -> Iterator[tuple[Name, int, Any, Path]]:
+    """Those of `wanted` that have no figures, each with its recipe.
+
+    Raises:
+        RecipeError: as `wanted`; or a run has figures and another recipe than it would be given now.
+    """
     for name, seed, run in wanted(out, names, seeds, only):
-        if not (run / _FIGURES).exists():
-            yield name, seed, run
+        asked = recipe(name, seed)
+        if (run / _FIGURES).exists():
+            refuse_changed(run, asked)
+        else:
+            yield name, seed, asked, run
+
+
+def refuse_changed(run: Path, recipe: Any) -> None:
+    """Compares the recipe that a run was made by, new keys at their defaults, with a dataclass, the wanted one.
+
+    Raises:
+        RecipeError: they differ in more than how the run is done.
+    """
+    path = run / "recipe.toml"
+    if path.exists():
+        made = build(type(recipe), tomllib.loads(path.read_text(encoding="utf-8")))
+        changed = set(differences(to_dict(made), to_dict(recipe))).difference(OPERATIONAL)
+        if changed:
+            raise RecipeError(
+                f"{run} has figures of a run with other {', '.join(sorted(changed))}: take it away, or use"
+                " another --out"
+            )
 
 
 def kept(run: Path) -> dict[str, Any]:

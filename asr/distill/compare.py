@@ -18,7 +18,7 @@ from asr.distill.recipe import DistillRecipe
 from asr.distill.task import DistillTask, load_student
 from training.checkpoint import read, save
 from training.command import add_recipe_arguments
-from training.comparison import keep, kept, wanted
+from training.comparison import keep, kept, refuse_changed, wanted
 from training.encoder.network import parameters
 from training.encoder.spec import EncoderSpec
 from training.loop import fit
@@ -124,8 +124,11 @@ def run(args: argparse.Namespace) -> str:
         torch.set_num_threads(comparison.shared.loop.threads)
     runs = list(wanted(args.out, comparison.names, comparison.seeds, args.only))
     for name, seed, out in runs:
-        if not kept(out):
-            task = DistillTask(comparison.recipe(name, seed), args.data, args.cache, args.weights)
+        recipe = comparison.recipe(name, seed)
+        if kept(out):
+            refuse_changed(out, recipe)
+        else:
+            task = DistillTask(recipe, args.data, args.cache, args.weights)
             about = _untaught(task, out) if name.startswith(RANDOM) else _taught(task, out)
             count = parameters(load_student(read(out / "best.pt"))[0])
             keep(out, {"parameters": count, **about, "judged": {}})

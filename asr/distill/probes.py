@@ -114,7 +114,7 @@ def _features(source: Teacher, split: Split, text: bool, known: dict[str, Tensor
     lengths = {key: int(sizes[split.store.numbers[key]]) for key in split.keys if key not in known}
     with tqdm(desc="features", total=len(lengths), mininterval=5) as bar:
         for length, keys in groupby(sorted(lengths, key=lambda key: lengths[key]), lambda key: lengths[key]):
-            alike, count = list(keys), max(1, _TOGETHER // length)
+            alike, count = list(keys), max(1, _TOGETHER // max(1, length))
             for some in (alike[at : at + count] for at in range(0, len(alike), count)):
                 heard = hear([split.store[key] for key in some])
                 known |= {

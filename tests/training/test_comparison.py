@@ -5,17 +5,25 @@ from pathlib import Path
 import pytest
 
 from training.comparison import found, keep, kept, missing
-from training.recipe import RecipeError
+from training.loopspec import LoopSpec
+from training.recipe import RecipeError, to_dict, to_toml
+
+
+def asked(_, seed):
+    """A recipe."""
+    return LoopSpec(seed=seed, lr=0.1)
 
 
 def test_runs_are_missing_seed_by_seed_until_their_figures_are_kept(tmp_path):
-    order = [(name, seed) for name, seed, _ in missing(tmp_path / "new", ["a", "a-b"], (0, 1))]
+    order = [(name, seed) for name, seed, _, _ in missing(tmp_path / "new", ["a", "a-b"], (0, 1), asked)]
     assert order == [("a", 0), ("a-b", 0), ("a", 1), ("a-b", 1)]
-    for name, seed, run in missing(tmp_path, ["a", "a-b"], (0, 1)):
+    for name, seed, recipe, run in missing(tmp_path, ["a", "a-b"], (0, 1), asked):
+        assert recipe == asked(name, seed)
         run.mkdir()
         if (name, seed) != ("a", 1):
             keep(run, {"accuracy": seed, "name": name})
-    assert [(name, seed) for name, seed, _ in missing(tmp_path, ["a", "a-b"], (0, 1))] == [("a", 1)]
+    left = [(name, seed) for name, seed, _, _ in missing(tmp_path, ["a", "a-b"], (0, 1), asked)]
+    assert left == [("a", 1)]
     assert found(tmp_path, ["a", "a-b", "c"]) == {
         "a": [{"accuracy": 0, "name": "a"}],
         "a-b": [{"accuracy": 0, "name": "a-b"}, {"accuracy": 1, "name": "a-b"}],
@@ -23,10 +31,10 @@ def test_runs_are_missing_seed_by_seed_until_their_figures_are_kept(tmp_path):
 
 
 def test_only_what_is_wanted_is_run_and_a_strange_name_is_refused(tmp_path):
-    assert [name for name, _, _ in missing(tmp_path, ["a", "b"], (0,), ["b"])] == ["b"]
-    assert [name for name, _, _ in missing(tmp_path, ["a", "b"], (0,), [])] == ["a", "b"]
+    assert [name for name, *_ in missing(tmp_path, ["a", "b"], (0,), asked, ["b"])] == ["b"]
+    assert [name for name, *_ in missing(tmp_path, ["a", "b"], (0,), asked, [])] == ["a", "b"]
     with pytest.raises(RecipeError, match="nothing is called c; there is a, b"):
-        list(missing(tmp_path, ["a", "b"], (0,), ["c"]))
+        list(missing(tmp_path, ["a", "b"], (0,), asked, ["c"]))
 
 
 def test_names_that_begin_alike_are_apart_and_seeds_are_numbers(tmp_path):
@@ -51,3 +59,16 @@ def test_an_interrupted_writing_leaves_the_figures_that_were_there(tmp_path, mon
         keep(tmp_path, {"accuracy": 2})
     assert kept(tmp_path) == {"accuracy": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["test.json"]
+
+
+def test_figures_of_another_recipe_are_refused(tmp_path):
+    """Beside old figures a changed recipe would make a table of unlike runs; a new key is no change."""
+    run = tmp_path / "a-0"
+    keep(run, {"accuracy": 1})
+    made = to_dict(asked("a", 0))
+    del made["shares"]
+    (run / "recipe.toml").write_text(to_toml(made))
+    assert list(missing(tmp_path, ["a"], (0,), asked)) == []
+    (run / "recipe.toml").write_text(to_toml(made | {"lr": 0.2}))
+    with pytest.raises(RecipeError, match=r"a-0 has figures of a run with other lr: take it away"):
+        list(missing(tmp_path, ["a"], (0,), asked))
