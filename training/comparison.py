@@ -65,7 +65,7 @@ def missing(
 
 
 def refuse_changed(run: Path, recipe: Any) -> None:
-    """Compares the recipe that a run was made by, new keys at their defaults, with a dataclass, the wanted one.
+    """Compares the recipe that a run was made by (new keys: their defaults) with a dataclass, the wanted one.
 
     Raises:
         RecipeError: they differ in more than how the run is done.
