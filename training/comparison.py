@@ -54,26 +54,34 @@ def missing(
     """Those of `wanted` that have no figures, each with its recipe.
 
     Raises:
-        RecipeError: as `wanted`; or a run has figures and another recipe than it would be given now.
+        RecipeError: as `wanted` and `refuse_changed`.
     """
+    refuse_changed(out, names, seeds, recipe)
     for name, seed, run in wanted(out, names, seeds, only):
-        asked = recipe(name, seed)
-        if (run / _FIGURES).exists():
-            refuse_changed(run, asked)
-        else:
-            yield name, seed, asked, run
+        if not (run / _FIGURES).exists():
+            yield name, seed, recipe(name, seed), run
 
 
-def refuse_changed(run: Path, recipe: Any) -> None:
-    """Compares the recipe that a run was made by (new keys: their defaults) with a dataclass, the wanted one.
+def refuse_changed(
+    out: Path, names: Sequence[Name], seeds: Iterable[int], recipe: Callable[[Name, int], Any]
+) -> None:
+    """Compares the recipes of all runs with figures, which the table shows, with those wanted now.
+
+    Keys that are new since a run have their defaults in it.
 
     Raises:
-        RecipeError: they differ in more than how the run is done.
+        RecipeError: one of them differs in more than how the run is done.
     """
-    path = run / "recipe.toml"
-    if path.exists():
-        made = build(type(recipe), tomllib.loads(path.read_text(encoding="utf-8")))
-        changed = set(differences(to_dict(made), to_dict(recipe))).difference(OPERATIONAL)
+    for name, seed, run in runs(out, names, seeds):
+        path = run / "recipe.toml"
+        if not (run / _FIGURES).exists() or not path.exists():
+            continue
+        asked = recipe(name, seed)
+        try:
+            made = build(type(asked), tomllib.loads(path.read_text(encoding="utf-8")))
+            changed = set(differences(to_dict(made), to_dict(asked))).difference(OPERATIONAL)
+        except RecipeError as error:
+            raise RecipeError(f"{path}: {error}; take the run away, or use another --out") from error
         if changed:
             raise RecipeError(
                 f"{run} has figures of a run with other {', '.join(sorted(changed))}: take it away, or use"

@@ -1,6 +1,6 @@
-"""Muon for the matrices and kernels of hidden layers, AdamW for all else, as one optimizer."""
+"""Muon for the weights of linear layers and of convolutions, AdamW for all else, as one optimizer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -49,16 +49,18 @@ class MuonAndAdamW(torch.optim.Optimizer):
         """One step of both; no closure is taken."""
         if closure is not None:
             raise ValueError("MuonAndAdamW takes no closure")
-        outer = sorted(self.param_groups, key=lambda group: not group["matrices"])  # the order of the parts'
-        inner = [group for part in self.parts for group in part.param_groups]
-        for mine, theirs in zip(outer, inner, strict=True):
+        self._follow()
+        for mine, theirs in self._groups():
             theirs["lr"] = mine["lr"]
             if mine["matrices"]:
                 for weight, matrix in zip(mine["params"], theirs["params"], strict=True):
-                    matrix.data = _matrix(weight.data)  # anew: the weight may have moved to another device
                     matrix.grad = None if weight.grad is None else weight.grad.flatten(1)
         for part in self.parts:
             part.step()
+        for mine, theirs in self._groups():
+            if mine["matrices"]:
+                for matrix in theirs["params"]:
+                    matrix.grad = None  # else `zero_grad` would not free it
 
     def state_dict(self) -> dict[str, Any]:
         """The states of both."""
@@ -66,8 +68,21 @@ class MuonAndAdamW(torch.optim.Optimizer):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from `state_dict`."""
+        self._follow()
         for part, state in zip(self.parts, state_dict["parts"], strict=True):
             part.load_state_dict(state)
+
+    def _groups(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        """Each group and the part's own of it."""
+        outer = sorted(self.param_groups, key=lambda group: not group["matrices"])  # the order of the parts'
+        return zip(outer, (group for part in self.parts for group in part.param_groups), strict=True)
+
+    def _follow(self) -> None:
+        """Points the matrices at the weights, which may have moved to another device."""
+        for mine, theirs in self._groups():
+            if mine["matrices"]:
+                for weight, matrix in zip(mine["params"], theirs["params"], strict=True):
+                    matrix.data = _matrix(weight.data)
 
 
 def _flattened(group: dict[str, Any]) -> dict[str, Any]:

@@ -16,13 +16,14 @@ from asr.distill.heads import HeadSpec
 from asr.distill.probes import probe
 from asr.distill.recipe import DistillRecipe
 from asr.distill.task import DistillTask, load_student
+from training.atomic import replacing
 from training.checkpoint import read, save
 from training.command import add_recipe_arguments
 from training.comparison import keep, kept, refuse_changed, wanted
 from training.encoder.network import parameters
 from training.encoder.spec import EncoderSpec
 from training.loop import fit
-from training.recipe import RecipeError, load
+from training.recipe import RecipeError, load, to_toml
 
 Judged = dict[str, list[dict[str, Any]]]
 """Test figures of each seed of a judge, by column of the table."""
@@ -122,13 +123,11 @@ def run(args: argparse.Namespace) -> str:
     comparison = load(Comparison, args.recipe, args.set)
     if comparison.shared.loop.threads:
         torch.set_num_threads(comparison.shared.loop.threads)
+    refuse_changed(args.out, comparison.names, comparison.seeds, comparison.recipe)
     runs = list(wanted(args.out, comparison.names, comparison.seeds, args.only))
     for name, seed, out in runs:
-        recipe = comparison.recipe(name, seed)
-        if kept(out):
-            refuse_changed(out, recipe)
-        else:
-            task = DistillTask(recipe, args.data, args.cache, args.weights)
+        if not kept(out):
+            task = DistillTask(comparison.recipe(name, seed), args.data, args.cache, args.weights)
             about = _untaught(task, out) if name.startswith(RANDOM) else _taught(task, out)
             count = parameters(load_student(read(out / "best.pt"))[0])
             keep(out, {"parameters": count, **about, "judged": {}})
@@ -150,6 +149,8 @@ def _untaught(task: DistillTask, out: Path) -> dict[str, Any]:
     task.prepare(torch.device("cpu"))
     torch.manual_seed(task.spec.loop.seed)  # as `fit`
     out.mkdir(parents=True, exist_ok=True)
+    with replacing(out / "recipe.toml") as draft:
+        draft.write_text(to_toml(task.recipe), encoding="utf-8")
     model = task.model().state_dict()
     save(out / "best.pt", {"task": task.name, "recipe": task.recipe, "model": model, "metrics": {}})
     return {}

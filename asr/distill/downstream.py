@@ -1,5 +1,6 @@
 """What features are tried on: labelled recordings by speaker, and figures with intervals."""
 
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -19,6 +20,7 @@ from stapes.spec import FbankSpec
 from stapes.tasks.edits import count_errors, normalise
 from training.audio import ClipStore, build_store
 from training.checkpoint import read
+from training.encoder.cif import rate_of
 from training.encoder.network import Encoder
 from training.recipe import RecipeError, build
 from training.utterances import ManifestError
@@ -105,6 +107,8 @@ def load_source(name: str, period_ms: float = 20.0) -> Teacher:
     random = name.startswith("random:")
     path = Path(name.removeprefix("random:"))
     if path.suffix != ".pt" or name.partition(":")[0] in ("hubert", "own"):
+        if period_ms != 20.0:
+            raise ValueError(f"a period of {period_ms} ms: {name} does not compress")
         return load_teacher(name)[0]
     encoder, features = load_encoder(path, random=random)
     kind = "random weights, shape of " if random else ""
@@ -132,6 +136,15 @@ def load_encoder(path: Path, *, random: bool = False) -> tuple[Encoder, FbankSpe
             buffer.copy_(encoder.get_buffer(name))
         encoder = fresh
     return encoder, features if encoder.spec.front == "fbank" else None
+
+
+def period(text: str) -> float:
+    """A period of 20 to 90 ms, from a command line; raises ArgumentTypeError."""
+    try:
+        rate_of(float(text))
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from error
+    return float(text)
 
 
 def spell(text: str, symbols: Sequence[str]) -> list[int]:

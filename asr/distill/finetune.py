@@ -29,6 +29,7 @@ from stapes.spec import FbankSpec
 from stapes.tasks.edits import error_rates
 from training.checkpoint import read
 from training.command import add_train_arguments, run_folder
+from training.encoder.cif import rate_of
 from training.fbank import Fbank
 from training.loop import fit
 from training.loopspec import LoopSpec
@@ -55,11 +56,17 @@ class FinetuneRecipe:
     """Batches of an epoch, so that parts of the speakers get as many steps as all; 0: all recordings once."""
     encoder_dropout: float = 0.1
     period_ms: float = 20.0
-    """Mean period of the frames of an encoder that compresses, 20 to 90."""
+    """Mean period of the frames of an encoder that compresses, 20 to 90. Of texts, recordings with fewer
+    frames than characters teach nothing."""
     cost: float = 0.0
-    """Weight of the share of frames that such an encoder keeps. Where it is not 0, λ is learned with the
-    task, from that of `period_ms` on."""
+    """Weight of the share of frames that such an encoder keeps, for labels: CTC has no loss where there are
+    fewer frames than characters. Where it is not 0, λ is learned with the task; it begins at `period_ms`."""
     loop: LoopSpec = field(default_factory=LoopSpec)
+
+    def __post_init__(self) -> None:
+        rate_of(self.period_ms)
+        if self.cost < 0 or (self.cost and self.answer == "text"):
+            raise ValueError(f"cost is {self.cost}: wants none for texts, and nothing below 0 for labels")
 
 
 class Batch(NamedTuple):
@@ -124,7 +131,8 @@ class FinetuneTask:
                 part.p = self.spec.encoder_dropout
         outputs = len(self.downstream.symbols) + self.downstream.text
         rate = None
-        if encoder.spec.compress:
+        if encoder.weights is not None:
+            encoder.weights.requires_grad_(False)  # else they, not λ, come to set the period
             rate = Rate(self.spec.period_ms, learned=self.spec.cost > 0)
         elif self.spec.cost or self.spec.period_ms != 20.0:
             raise RecipeError("keys 'period_ms' and 'cost' want an encoder that compresses")
@@ -162,13 +170,12 @@ class FinetuneTask:
         return Batch(inputs, lengths, torch.tensor(labels), torch.ones(len(numbers)))
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """CTC, or cross-entropy; and what the frames cost."""
+        """CTC, or cross-entropy and what the frames cost."""
         logits, lengths, kept = model(batch.inputs, batch.lengths)
         if not self.downstream.text:
             return torch.as_tensor(F.cross_entropy(logits.float(), batch.answers) + self.spec.cost * kept)
         logs = logits.float().log_softmax(-1).transpose(0, 1)
-        told = F.ctc_loss(logs, batch.answers, lengths, batch.sizes, BLANK, zero_infinity=True)
-        return torch.as_tensor(told + self.spec.cost * kept)
+        return F.ctc_loss(logs, batch.answers, lengths, batch.sizes, BLANK, zero_infinity=True)
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Figures of the dev split."""

@@ -22,6 +22,7 @@ from asr.distill.downstream import (
     judge,
     load_downstream,
     load_source,
+    period,
     spell,
 )
 from asr.distill.teachers import Teacher
@@ -60,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--part", type=int, default=1, help="train on every PART-th speaker")
     parser.add_argument("--seeds", type=int, default=3, help="probes to train, with other first weights")
     parser.add_argument("--epochs", type=int, default=40, help="of the CTC probe")
-    parser.add_argument("--period-ms", type=float, default=20.0, help="of an encoder that compresses")
+    parser.add_argument("--period-ms", type=period, default=20.0, help="of an encoder that compresses")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--cache", type=Path, default=Path("runs/features"))
 
@@ -70,7 +71,8 @@ def run(args: argparse.Namespace) -> str:
     downstream = load_downstream(args.data, args.folder, args.answer, args.cache, args.part)
     source = load_source(args.source, args.period_ms)
     found = probe(source, downstream, args.seeds, args.epochs)
-    about = {"source": source.name, "folder": args.folder, "answer": args.answer, "part": args.part}
+    about = {"source": source.name, "period_ms": args.period_ms, "folder": args.folder}
+    about |= {"answer": args.answer, "part": args.part}
     return json.dumps({**about, "speakers": len(set(downstream.splits["train"].speakers)), "seeds": found})
 
 

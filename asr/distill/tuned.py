@@ -8,7 +8,7 @@ from training.encoder import cif
 from training.encoder.network import Encoder
 
 _HASTE = 20.0
-"""A few hundred steps at the learning rate of weights then cross the whole range."""
+"""At a learning rate of 0.001 AdamW then needs some hundred steps from 30 to 60 ms, not thousands."""
 
 
 class Rate(nn.Module):

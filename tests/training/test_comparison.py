@@ -70,5 +70,10 @@ def test_figures_of_another_recipe_are_refused(tmp_path):
     (run / "recipe.toml").write_text(to_toml(made))
     assert list(missing(tmp_path, ["a"], (0,), asked)) == []
     (run / "recipe.toml").write_text(to_toml(made | {"lr": 0.2}))
-    with pytest.raises(RecipeError, match=r"a-0 has figures of a run with other lr: take it away"):
-        list(missing(tmp_path, ["a"], (0,), asked))
+    keep(tmp_path / "b-0", {"accuracy": 1})
+    for only in (None, ["b"]):  # before anything is trained, and though the table alone shows it
+        with pytest.raises(RecipeError, match=r"a-0 has figures of a run with other lr: take it away"):
+            next(missing(tmp_path, ["c", "a", "b"], (0,), asked, only))
+    (run / "recipe.toml").write_text(to_toml(made | {"gone": 1}))
+    with pytest.raises(RecipeError, match=r"a-0.recipe\.toml: unknown key 'gone'.*; take the run away"):
+        next(missing(tmp_path, ["a"], (0,), asked))

@@ -73,6 +73,8 @@ def test_steps_are_those_of_torchs_two_optimizers() -> None:
         optimizer.step()
         optimizer.zero_grad()
         assert all(weight.grad is None for weight in model.parameters())
+        held = [p for part in optimizer.parts for group in part.param_groups for p in group["params"]]  # type: ignore[attr-defined]
+        assert all(weight.grad is None for weight in held)
 
         with torch.no_grad():
             twin.wide.weight.copy_(kernel.view_as(twin.wide.weight))
@@ -99,14 +101,22 @@ def test_it_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 def test_weights_may_be_moved_after_the_optimizer_was_made() -> None:
-    """As Fabric does: `.data` is another tensor then, and the steps have to reach that one."""
+    """As Fabric moves them: `.data` is another tensor then, which steps and a loaded state must reach.
+
+    Double precision stands for another device.
+    """
     model = nn.Linear(3, 2, bias=False)
     optimizer = make_optimizer(model, replace(SPEC, shares={}))
-    model.weight.data = model.weight.data.clone()
-    before = model.weight.detach().clone()
-    model(torch.ones(1, 3)).sum().backward()
-    optimizer.step()
-    assert not torch.equal(model.weight, before)
+    model.weight.data = model.weight.data.double()
+    for _ in range(2):
+        before = model.weight.detach().clone()
+        model(torch.ones(1, 3).double()).sum().backward()
+        optimizer.step()
+        assert not torch.equal(model.weight, before)
+        again = make_optimizer(model.float(), replace(SPEC, shares={}))
+        model.double()
+        again.load_state_dict(optimizer.state_dict())
+        optimizer = again
 
 
 def test_no_closure() -> None:

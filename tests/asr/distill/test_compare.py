@@ -123,6 +123,10 @@ def test_compares_and_goes_on(
     assert main(command) == 0
     assert capsys.readouterr().out.count("\n") == told.count("\n")
     assert "letters" in json.loads((out / "fbank-0/test.json").read_text())["judged"]
+    for name in ("fbank", "random-fbank"):  # a student and its network untaught have changed
+        assert main([*command, "--set", "students.fbank.student.inner=24"]) == 1
+        assert f"{name}-0 has figures of a run with other student.inner" in capsys.readouterr().err
+        (out / f"{name}-0/test.json").unlink()
     assert main([*command, "--only", "nobody"]) == 1
     assert "nobody" in capsys.readouterr().err
 

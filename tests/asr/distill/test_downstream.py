@@ -88,11 +88,11 @@ def test_probes_find_what_one_layer_says() -> None:
 def test_clips_of_one_length_are_heard_together() -> None:
     """As each alone, in the recordings' order; what is known is not heard again."""
     rng = np.random.default_rng(0)
-    sizes = (4_000, 900, 4_000, 1_500, 900, 300)
+    sizes = (4_000, 900, 4_000, 1_500, 900, 300, 0)
     samples = rng.integers(-9_000, 9_000, sum(sizes)).astype(np.int16)
-    keys = tuple("abcdef")
-    store = ClipStore(samples, np.cumsum([0, *sizes]), dict(zip(keys, range(6), strict=True)), 16_000)
-    split = Split(store, keys, ("",) * 6, ("s",) * 6)
+    keys = tuple("abcdefg")
+    store = ClipStore(samples, np.cumsum([0, *sizes]), dict(zip(keys, range(7), strict=True)), 16_000)
+    split = Split(store, keys, ("",) * 7, ("s",) * 7)
     source = teacher()[0]
     for text in (True, False):
         known = {"e": torch.ones(1)}

@@ -54,7 +54,7 @@ def test_table_and_picture(
 ) -> None:
     root, best = made
     folders = ["--data", str(root), "--cache", str(root / "cache"), "--out", str(tmp_path / "out")]
-    more = ["--periods", "20", "90", "--probes", "talk:label", "--seeds", "2"]
+    more = ["--periods", "20", "90", "--probes", "talk:label", "talk:label:2", "--seeds", "2"]
     assert main(["periods", str(best), *folders, *more]) == 0
     assert "| 20 ms | 2" in capsys.readouterr().out
     rows = json.loads((tmp_path / "out/periods.json").read_text())
@@ -62,7 +62,10 @@ def test_table_and_picture(
     assert short["period_ms"] == pytest.approx(20, abs=1)
     assert long["period_ms"] > 2 * short["period_ms"]
     assert long["multiplies"] < short["multiplies"]
-    assert len(short["talk"]["accuracy"]) == 2
+    assert {name: len(found["accuracy"]) for name, found in short["probes"].items()} == {
+        "talk label": 2,
+        "talk label, 1/2": 2,
+    }
     assert (tmp_path / "out/periods.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -77,7 +80,7 @@ def test_other_students_have_one_period(
     recipe = build(DistillRecipe, TINY | {"epoch_steps": 1, "loop": TINY["loop"] | {"epochs": 1}})  # type: ignore[operator]
     fit(DistillTask(recipe, root, root / "cache"), recipe.loop, tmp_path)
     assert main(["periods", str(tmp_path / "best.pt"), "--data", str(root), "--out", str(tmp_path)]) == 1
-    assert "does not compress" in capsys.readouterr().err
+    assert "wants to be a student that compresses" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"a period of 45\.0 ms"):
         load_source(str(tmp_path / "best.pt"), 45.0)
     asked = FinetuneRecipe(encoder=str(tmp_path / "best.pt"), folder="talk", answer="label", cost=1.0)
@@ -136,9 +139,34 @@ def test_a_task_learns_its_rate(made: tuple[Path, Path], tmp_path: Path) -> None
     assert found[30.0]["period_ms"] > 2 * found[0.0]["period_ms"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"period_ms": 100.0}, "a period of 100.0 ms"),
+        ({"cost": -1.0, "answer": "label"}, "cost is -1.0"),
+        ({"cost": 1.0}, "none for texts"),  # CTC is silent, and learns nothing, where frames are too few
+    ],
+)
+def test_contradictions_are_refused(changes: dict[str, object], told: str) -> None:
+    with pytest.raises(RecipeError, match=told):
+        build(FinetuneRecipe, {"encoder": "a.pt"} | changes)
+
+
+def test_periods_out_of_range_are_refused_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (
+        ["periods", "a.pt", "--out", "b", "--periods", "20", "100"],
+        ["probe", "a.pt", "--period-ms", "x"],
+    ):
+        with pytest.raises(SystemExit):
+            main(command)
+        assert "error: argument --period" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="does not compress"):
+        load_source("whisper:folder", 30.0)
+
+
 def test_probes_are_named_by_colons() -> None:
     assert Asked.read("talk:label") == ("talk", "label", 1)
     assert Asked.read("talk:label:10") == ("talk", "label", 10)
-    for wrong in ("talk", "talk:", "talk:label:0", "talk:label:x", "talk:label:1:1"):
+    for wrong in ("talk", "talk:", "talk:text", "talk:label:0", "talk:label:x", "talk:label:1:1"):
         with pytest.raises(argparse.ArgumentTypeError, match="is not FOLDER"):
             Asked.read(wrong)
