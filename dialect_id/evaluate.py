@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from stapes.model import Model
 from stapes.spec import ModelSpec
 from stapes.tasks.detection import UNKNOWN_CLASS, det
 from stapes.tasks.dialect_id import UNKNOWN, clip, figures_of, metrics
+from training.variants import Codec
 
 _DRAWN = {"accuracy": "accuracy", "eer": "EER", "cavg": "Cavg × 100"}
 
@@ -45,6 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--split", default="test", help="of the folders that name none")
     parser.add_argument("--out", type=Path, required=True, help="folder for evaluation.json and the drawings")
+    parser.add_argument(
+        "--codecs",
+        nargs="*",
+        choices=get_args(Codec),
+        default=[],
+        help="judge whole recordings through these too; narrow is the band of a telephone alone",
+    )
     parser.add_argument("--draws", type=int, default=200, help="of the bootstrap; 0: no intervals by it")
 
 
@@ -76,6 +84,11 @@ def run(args: argparse.Namespace) -> str:
         for name, part in parts.items()
         if name != "all"
     }
+    if args.codecs:
+        figures["by_codec"] = {
+            codec: beside(parts["all"], list(judge(model, recordings, codec=codec)), spec)
+            for codec in args.codecs
+        }
     figures["live"] = observe(parts["all"], spec)
     args.out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(figures, indent=1)
@@ -104,6 +117,17 @@ def measure(judged: Sequence[Judged], spec: ModelSpec, draws: int = 0) -> dict[s
         intervals = bootstrap([each.group for each in judged], drawn, draws)
         found["interval"] = {name: [round(x, 4) for x in ends] for name, ends in intervals.items()}
     return found
+
+
+def beside(whole: Sequence[Judged], changed: Sequence[Judged], spec: ModelSpec) -> dict[str, float]:
+    """Of recordings that were changed: the share told right, and of answers that stayed the same."""
+    (before, answers), (after, _) = _results(whole, spec), _results(changed, spec)
+    return {
+        "accuracy": round(float(np.mean([r["label"] == a for r, a in zip(after, answers, strict=True)])), 4),
+        "same": round(
+            float(np.mean([a["label"] == b["label"] for a, b in zip(before, after, strict=True)])), 4
+        ),
+    }
 
 
 def _results(judged: Sequence[Judged], spec: ModelSpec) -> tuple[list[dict[str, Any]], list[str]]:

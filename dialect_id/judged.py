@@ -21,6 +21,7 @@ from training.audio import read_audio
 from training.naming import told_name
 from training.takes import take_source
 from training.utterances import ManifestError, Recording, read_manifest
+from training.variants import Codec, through_codec
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,24 +117,28 @@ def truth_of(folder: str, recording: Recording, spec: ModelSpec) -> int:
     return spec.labels.index(answer) if answer in spec.labels else UNKNOWN_CLASS
 
 
-def judge(model: Model, recordings: Sequence[Found], seconds: float | None = None) -> Iterator[Judged]:
+def judge(
+    model: Model, recordings: Sequence[Found], seconds: float | None = None, codec: Codec | None = None
+) -> Iterator[Judged]:
     """What a model says of whole recordings.
 
     Args:
         model: of the task dialect_id.
         recordings: to be heard, in order.
         seconds: hear only so much, of recordings that are as long; None: all of it.
+        codec: hear them through it, at the least rate that it knows; None: as they are.
 
     Raises:
         AudioError: a recording cannot be read.
         ManifestError: as `truth_of`.
     """
     rate = model.spec.features.sample_rate
-    title = "recordings" if seconds is None else f"{seconds:g} s of recordings"
+    title = codec or ("recordings" if seconds is None else f"{seconds:g} s of recordings")
     for folder, recording in tqdm(recordings, desc=title, mininterval=5):
         truth = truth_of(folder, recording, model.spec)
         part = cut(read_audio(recording.audio, rate), rate, seconds)
         if part is not None:
+            part = through_codec(part, rate, codec, compression=1.0) if codec else part
             yield Judged(source_of(recording), folder, truth, score(model, part, rate))
 
 

@@ -105,6 +105,8 @@ def through_codec(samples: Samples, sample_rate: int, kind: Codec, compression: 
     out = np.clip(_resample(samples, 1, down), -1, 1)
     if kind != "narrow":
         container, subtype = _FORMATS[kind]
+        if kind == "mp3":
+            compression = min(compression, 0.99)  # libsndfile refuses 1
         options = {"compression_level": compression} if kind in _LOSSY else {}
         file = io.BytesIO()
         soundfile.write(file, out, sample_rate // down, format=container, subtype=subtype, **options)

@@ -16,11 +16,14 @@ from dialect_id.judged import Judged, judge, last_posteriors
 from dialect_id.live import observe
 from stapes.cli import main
 from stapes.model import Model
+from stapes.scoring import judge as judge_clip
 from stapes.scoring import score
 from stapes.spec import FbankSpec, ModelSpec, WindowSpec
 from stapes.tasks.dialect_id import DialectParams, tempered
 from tests.dialect_id.tongues import RATE, data_sets, tongues
+from training.audio import read_audio
 from training.utterances import read_manifest
+from training.variants import through_codec
 
 
 def _command(*words: object) -> argparse.Namespace:
@@ -73,6 +76,30 @@ def test_durations_are_the_first_seconds(tmp_path: Path) -> None:
     np.testing.assert_array_equal(judged[4].scores, wanted)
     assert (judged[4].group, judged[4].folder) == ("test3", "languages")
     np.testing.assert_array_equal(last_posteriors(judged, 1.5)[4], tempered(wanted[-1], 1.5))
+
+
+def test_codecs_are_what_the_clips_go_through(tmp_path: Path) -> None:
+    """As `stapes score` judges the same clips, changed before."""
+    path, data = tongues(tmp_path), data_sets(tmp_path / "data")
+    words = (path, "--data", data, "--out", tmp_path, "--draws", 0, "--codecs", "mulaw", "mp3")
+    figures = json.loads(evaluate.run(_command(*words)))
+    model = Model.load(path)
+    rows = [each for each in read_manifest(data / "languages") if each.split == "test"]
+    for codec in ("mulaw", "mp3"):
+        right = same = 0
+        for row in rows:
+            samples = read_audio(row.audio, RATE)
+            before, after = (
+                judge_clip(model, samples, RATE),
+                judge_clip(model, through_codec(samples, RATE, codec, compression=1.0), RATE),
+            )
+            known = row.fields["language"] if row.fields["language"] in model.spec.labels else "unknown"
+            right += after["label"] == known
+            same += after["label"] == before["label"]
+        assert figures["by_codec"][codec] == {
+            "accuracy": round(right / len(rows), 4),
+            "same": round(same / len(rows), 4),
+        }
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 5), (3, 7), (95, 100), (211, 211)])
