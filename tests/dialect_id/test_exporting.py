@@ -92,6 +92,15 @@ def test_judges_are_the_dev_part(data: Path) -> None:
     assert one + other == pytest.approx(1)
     assert 0 < one < 1
 
+    def late(frames: np.ndarray) -> np.ndarray:
+        """Thinks so from the guess at three seconds on, or at the end of what is shorter."""
+        given = np.tile([0.1, 0.9], (len(frames) // 50, 1))
+        given[: min(5, len(given) - 1)] = [0.9, 0.1]
+        return given
+
+    assert found.accuracy(late) == pytest.approx(other)
+    assert max(len(each) for each in features) >= 300
+
 
 def test_whole_hops_as_scoring_fills_them() -> None:
     spec = FbankSpec()
