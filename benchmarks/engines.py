@@ -34,7 +34,9 @@ def stapes(model: str, _: str) -> Callable[[Samples], Answer]:
 
     def hear(samples: Samples) -> Answer:
         result = judge(loaded, _float(samples))
-        return {"text": result["text"]} if "text" in result else {"language": result["label"]}
+        if "text" in result:
+            return {"text": result["text"]}
+        return {"language": result["label"], "posteriors": result["scores"]}
 
     return hear
 
