@@ -56,8 +56,9 @@ def missing(
     Raises:
         RecipeError: as `wanted` and `refuse_changed`.
     """
+    asked = list(wanted(out, names, seeds, only))
     refuse_changed(out, names, seeds, recipe)
-    for name, seed, run in wanted(out, names, seeds, only):
+    for name, seed, run in asked:
         if not (run / _FIGURES).exists():
             yield name, seed, recipe(name, seed), run
 

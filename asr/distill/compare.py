@@ -123,8 +123,8 @@ def run(args: argparse.Namespace) -> str:
     comparison = load(Comparison, args.recipe, args.set)
     if comparison.shared.loop.threads:
         torch.set_num_threads(comparison.shared.loop.threads)
-    refuse_changed(args.out, comparison.names, comparison.seeds, comparison.recipe)
     runs = list(wanted(args.out, comparison.names, comparison.seeds, args.only))
+    refuse_changed(args.out, comparison.names, comparison.seeds, comparison.recipe)
     for name, seed, out in runs:
         if not kept(out):
             task = DistillTask(comparison.recipe(name, seed), args.data, args.cache, args.weights)
