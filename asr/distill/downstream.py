@@ -186,6 +186,12 @@ def draws(speakers: int, times: int = 1000) -> NDArray[np.int64]:
     return np.random.default_rng(0).integers(0, speakers, (times, speakers))
 
 
+def hearable(waves: torch.Tensor) -> torch.Tensor:
+    """(clips, samples), at most 30 s and at least the 50 ms that a frame of features takes."""
+    waves = waves[:, : 30 * RATE]
+    return F.pad(waves, (0, max(0, 800 - waves.shape[1])))
+
+
 Hear = Callable[[Sequence[NDArray[np.float32]]], list[torch.Tensor]]
 
 
@@ -194,8 +200,7 @@ def hearer(source: Teacher) -> Hear:
     alone = isinstance(source, EncoderTeacher) and source.encoder.spec.compress
 
     def hear(waves: Sequence[NDArray[np.float32]]) -> list[torch.Tensor]:
-        heard = torch.from_numpy(np.stack(waves)[:, : 30 * RATE])
-        heard = F.pad(heard, (0, max(0, 800 - heard.shape[1])))
+        heard = hearable(torch.from_numpy(np.stack(waves)))
         some = heard[:, None] if alone else heard[None]
         return [
             clip for each in some for clip in torch.stack(source.features(each, range(source.depth + 1)), 2)

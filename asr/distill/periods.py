@@ -4,6 +4,7 @@ import argparse
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,18 +12,24 @@ import matplotlib as mpl
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from torch import nn
-from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor, nn
 
 from asr.distill.compare import column
-from asr.distill.downstream import RATE, Downstream, load_downstream, load_encoder, load_source, period
+from asr.distill.downstream import (
+    RATE,
+    Downstream,
+    hearable,
+    load_downstream,
+    load_encoder,
+    load_source,
+    period,
+)
 from asr.distill.probes import probe
 from training.atomic import replacing
 from training.encoder import cif
 from training.encoder.network import Encoder
 from training.fbank import Fbank
+from training.multiplies import multiplies_of
 from training.recipe import RecipeError
 
 PERIODS = (20.0, 30.0, 45.0, 60.0, 75.0, 90.0)
@@ -105,14 +112,16 @@ def cost(encoder: Encoder, fbank: nn.Module, downstream: Downstream, period_ms: 
     split = downstream.splits["test"]
     rate = torch.tensor(cif.rate_of(period_ms))
     seconds, frames, multiplies = 0.0, 0, 0
+
+    def heard(wave: Tensor) -> int:
+        return int(encoder(fbank(wave), None, rate).lengths)
+
     for key in split.keys[:: max(1, len(split.keys) // _COUNTED)][:_COUNTED]:
-        wave = torch.from_numpy(split.store[key])[None, : 30 * RATE]  # as probes hear it
-        wave = F.pad(wave, (0, max(0, 800 - wave.shape[1])))
-        # Fused attention is not counted on a CPU, so it is taken apart into its products.
-        with FlopCounterMode(display=False) as flops, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-            frames += int(encoder(fbank(wave), None, rate).lengths)
+        wave = hearable(torch.from_numpy(split.store[key])[None])  # as probes hear it
+        count, some = multiplies_of(partial(heard, wave))
+        multiplies += count
+        frames += some
         seconds += wave.shape[1] / RATE
-        multiplies += int(flops.get_total_flops()) // 2
     return {"period_ms": round(1000 * seconds / frames, 2), "multiplies": round(multiplies / seconds)}
 
 

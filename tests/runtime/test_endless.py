@@ -130,6 +130,7 @@ def test_an_hour_of_a_bundled_model(name: str | None) -> None:
         # Evidence adds up from one speech to the next and may turn a guess, however late; all else is alike.
         guesses = [[event for event in told if '"DialectGuessed"' in event] for told in heard]
         assert 1 <= sum(map(len, guesses)) <= 3
+        assert not any(guesses[30:])
         stream.reset()
         again = [e for at in range(0, MINUTE, RATE // 10) for e in stream.feed(minute[at : at + RATE // 10])]
         assert [_earlier(event, 0) for event in again] == heard[0]
