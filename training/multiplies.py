@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 def multiplies_of(run: Callable[[], Result]) -> tuple[int, Result]:
-    """Those of convolutions and products of matrices while `run` runs, without gradients; and what it gives."""
+    """Those of convolutions and products of matrices in `run`, without gradients; and what it gives."""
     # Fused attention is not counted on a CPU, so it is taken apart into its products.
     with FlopCounterMode(display=False) as flops, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         result = run()
