@@ -2,7 +2,7 @@
 
 import sys
 
-from asr import calibrate, compare, language_model, manifest, pseudo_labels, synth, vocabulary
+from asr import calibrate, compare, language_model, manifest, pseudo_labels, synth, transcribe, vocabulary
 from asr.ngrams.texts import LanguageTextError
 from asr.recipe import AsrRecipe
 from asr.sentences import TextError
@@ -20,7 +20,8 @@ _COMMANDS: dict[str, tuple[command.Command, str]] = {
     "language-model": (language_model, "learn which texts are likely"),
     "synth": (synth, "make synthetic speech"),
     "compare": (compare, "train each direction and both, several seeds"),
-    "pseudo": (pseudo_labels, "label what two recognisers agree on"),
+    "transcribe": (transcribe, "write what Whisper hears"),
+    "pseudo": (pseudo_labels, "label recordings with what recognisers heard"),
     "calibrate": (calibrate, "set how a model searches, by measurement"),
 }
 _ERRORS = (vocabulary.VocabularyError, TextError, LanguageTextError, EngineError)

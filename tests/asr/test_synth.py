@@ -12,14 +12,14 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr import pseudo_labels, sentences, synth
+from asr import sentences, synth
 from asr.number_words import cardinal
 from asr.spellings import GENERATORS, digit_row, in_pairs, spelled
 from asr.synth import Planner, RejectedClipError, finish, made, synthesise
 from asr.text import english
 from tests.tools import needs
 from training import voices
-from training.utterances import ManifestError, read_manifest
+from training.utterances import read_manifest
 from training.voices import EngineError, Utterance
 
 TEXTS = {"examples": ["The cat sat on the mat.", "Don't go!", "It was late in the year"]}
@@ -206,31 +206,3 @@ def test_espeak_speaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         synth.run(parser.parse_args([str(tmp_path), "--engines", "hal"]))
     with pytest.raises(EngineError, match="--jobs must be at least 1, got 0"):
         synth.run(parser.parse_args([str(tmp_path), "--jobs", "0"]))
-
-
-def test_pseudo_labels_are_what_two_agree_on(tmp_path: Path) -> None:
-    rows = [{"audio": f"{n}.wav", "duration": 2.0, "split": "train", "accent": "x"} for n in range(6)]
-    heard = [("Hello, there!", "hello there"), ("one two three", "one to three"), ("", ""), ("ok so", ""),
-             ("so " * 60, "so " * 60), ("5 cats are here", "five cats are here")]  # fmt: skip
-    (tmp_path / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    for side in range(2):
-        (tmp_path / f"{side}.jsonl").write_text(
-            "".join(
-                json.dumps({"audio": f"{n}.wav", "text": two[side]}) + "\n" for n, two in enumerate(heard)
-            )
-        )
-    parser = argparse.ArgumentParser()
-    pseudo_labels.add_arguments(parser)
-    files = [str(tmp_path / name) for name in ("0.jsonl", "1.jsonl", "", "out")]
-    assert "2 of 6 kept" in pseudo_labels.run(parser.parse_args(files))
-    kept = read_manifest(tmp_path / "out")
-    assert [(row.audio.name, row.fields["text"], row.fields["accent"]) for row in kept] == [
-        ("0.wav", "hello there", "x"), ("5.wav", "five cats are here", "x"),
-    ]  # fmt: skip
-    assert "3 of 6 kept" in pseudo_labels.run(parser.parse_args([*files, "--most-different", "0.34"]))
-    assert pseudo_labels.disagreement("你好吗", "你好") == pytest.approx(1 / 3)
-    with pytest.raises(ManifestError, match=r"gone\.jsonl"):
-        pseudo_labels.hypotheses(tmp_path / "gone.jsonl")
-    odd = json.dumps({"audio": "a.wav", "text": "one\u2028two"}, ensure_ascii=False)
-    (tmp_path / "odd.jsonl").write_text(f"{odd}\n\n", encoding="utf-8")
-    assert pseudo_labels.hypotheses(tmp_path / "odd.jsonl") == {"a.wav": "one\u2028two"}
