@@ -1,4 +1,4 @@
-"""`python -m asr pseudo HEARD DIR OUT`: text for recordings without any, where recognisers are sure or agree.
+"""`python -m asr pseudo HEARD DIR OUT`: text for recordings that have none, if recognisers are sure or agree.
 
 Two models of different make seldom make the same mistake. Agreement is counted in words of normalised text
 (our reading); a recogniser's own score is the mean log-probability that it writes beside its text.
