@@ -31,7 +31,7 @@ def _pseudo(*arguments: str | Path) -> str:
 
 def test_what_two_agree_on_is_believed(tmp_path: Path) -> None:
     rows = [{"audio": f"{n}.wav", "duration": 2.0, "split": "train", "accent": "x"} for n in range(6)]
-    heard = [("Hello, there!", "hello there"), ("one two three", "one to three"), ("", ""), ("ok so then", ""),
+    heard = [("Hello, there!", "hello there"), ("one two three", "one to three"), ("", ""), ("oh so now", ""),
              ("so " * 60, "so " * 60), ("5 cats are here", "five cats are here")]  # fmt: skip
     _lines(tmp_path / "manifest.jsonl", rows)
     first, second = (
