@@ -2,7 +2,7 @@
 
 import sys
 
-from kws import calibrate, compare, cut, evaluate, mine
+from kws import calibrate, compare, cut, cut_noise, evaluate, mine
 from kws.clips import DataError
 from kws.recipe import KwsRecipe
 from kws.task import KwsTask
@@ -16,6 +16,7 @@ _COMMANDS: dict[str, tuple[command.Command, str]] = {
     "evaluate": (evaluate, "twelve-class accuracy, false accepts"),
     "mine": (mine, "cut out other speech that a model nearly fires in"),
     "cut": (cut, "cut keywords out of running speech whose text is known"),
+    "noise": (cut_noise, "cut sounds of any kind to clips of noise"),
 }
 
 

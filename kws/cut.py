@@ -18,9 +18,8 @@ from tqdm import tqdm
 from kws.clips import KEYWORDS, Clip, DataError
 from kws.cutting import alone, extent, second_around
 from kws.features import is_reserved
-from kws.mine import HOMOPHONES
 from kws.sets import clip_name, refuse_filled, write_set
-from kws.speech import recordings
+from kws.speech import HOMOPHONES, recordings
 from stapes.model import Model
 from stapes.samples import Samples
 from training.alignment import Aligner

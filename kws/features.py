@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from kws.clips import Clip, DataError, Split, class_of, gather, read_folder
 from kws.noise import training_noise
-from kws.speech import recordings
+from kws.speech import recordings, sounds_like_keywords
 from stapes.fbank import fbank
 from stapes.spec import FbankSpec
 from training.atomic import replacing
@@ -147,13 +147,16 @@ def judged(folder: Path, split: Split, features: FbankSpec, cache: Path | None =
 def running_speech(folder: Path) -> list[Clip]:
     """Training clips of running speech without a keyword in their text; English without text is left out.
 
-    A keyword in the manifest's "label" or "text" drops the clip: `_unknown_` would teach the network
-    to miss it.
+    A keyword in the manifest's "label" or "text", or a word that sounds like one, drops the clip: `_unknown_`
+    would teach the network to miss it.
     """
     return [
         clip
         for clip, said, row in recordings(folder)
-        if clip.split == "train" and not said and row.get("language") != "en"
+        if clip.split == "train"
+        and not said
+        and not sounds_like_keywords(row)
+        and (row.get("text") or row.get("language") != "en")
     ]
 
 

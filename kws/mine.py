@@ -7,7 +7,6 @@ are said in many languages.
 """
 
 import argparse
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +24,6 @@ from kws.speech import recordings
 from stapes.samples import Samples
 from training.audio import read_audio
 from training.command import count, share
-
-HOMOPHONES = {"know": "no", "write": "right", "wright": "right", "rite": "right"}
-"""Words that no spotter can tell from a keyword: a network is not to learn that they are `_unknown_`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +73,11 @@ def run(args: argparse.Namespace) -> str:
     found: list[Near] = []
     seconds = 0.0
     for folder in args.running or known:
-        alike = _alike(args.data / folder)
+        told = _told(args.data / folder)
         clips = [clip for clip in running_speech(args.data / folder) if not is_reserved(clip)]
-        clips = [clip for clip in clips if clip.audio in alike]
+        clips = [clip for clip in clips if clip.audio in told]
         seconds += sum(clip.duration for clip in clips)
-        found += near_misses(model, clips, alike, args.least)
+        found += near_misses(model, clips, args.least)
     rate = model.spec.features.sample_rate
     found = list({_name(near, rate): near for near in found}.values())
     kept = sorted(found, key=lambda near: near.peak, reverse=True)[: args.most]
@@ -90,15 +86,12 @@ def run(args: argparse.Namespace) -> str:
     return f"{len(found)} stretches in {hours:.2f} h; {len(kept)} clips{lowest}, in {args.out}"
 
 
-def near_misses(
-    model: Tapped, clips: Sequence[Clip], alike: dict[Path, frozenset[str]], least: float
-) -> Iterator[Near]:
+def near_misses(model: Tapped, clips: Sequence[Clip], least: float) -> Iterator[Near]:
     """Each stretch in which a keyword's smoothed posterior is at least `least`.
 
     Args:
         model: heard in a real stream, from each recording's start.
         clips: that hold no keyword.
-        alike: for each recording the keywords that sound like a word of its text.
         least: over 0 and up to 1.
 
     Raises:
@@ -111,7 +104,7 @@ def near_misses(
         scores = listening.scores(read_audio(clip.audio, rate))
         means = smoothed(scores, smooth)
         for column, label in enumerate(spec.labels):
-            if label in spec.params["background"] or label in alike[clip.audio]:
+            if label in spec.params["background"]:
                 continue
             for at in summits(means[:, column], least):
                 first = max(0, at - smooth + 1)
@@ -157,14 +150,6 @@ def _name(near: Near, rate: int) -> str:
     return clip_name(near.keyword, near.clip.audio, near.end / rate)
 
 
-def _alike(folder: Path) -> dict[Path, frozenset[str]]:
-    """For each recording of a folder that says what is said: the keywords that a word of it sounds like."""
-    return {
-        clip.audio: frozenset(
-            HOMOPHONES[word]
-            for word in re.findall(r"[a-z]+", str(row.get("text", "")).lower())
-            if word in HOMOPHONES
-        )
-        for clip, _, row in recordings(folder)
-        if row.get("text") or row.get("label")
-    }
+def _told(folder: Path) -> frozenset[Path]:
+    """The recordings of a folder that say what is said."""
+    return frozenset(clip.audio for clip, _, row in recordings(folder) if row.get("text") or row.get("label"))

@@ -1,4 +1,4 @@
-"""Folders of one-second clips that training reads: written once, the manifest last."""
+"""Folders of clips that training reads: written once, the manifest last."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -42,7 +42,7 @@ def write_set(out: Path, rate: int, clips: Iterable[tuple[str, Samples, Mapping[
     Args:
         out: the folder.
         rate: of all clips, in Hz.
-        clips: of each a name without suffix, one second of samples, and what else the manifest says of it:
+        clips: of each a name without suffix, samples, and what else the manifest says of it:
             "label", "speaker", …
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ def write_set(out: Path, rate: int, clips: Iterable[tuple[str, Samples, Mapping[
     for stem, samples, fields in clips:
         name = f"{stem}.flac"
         soundfile.write(out / name, samples, rate)
-        rows.append({"audio": name, "duration": 1.0, "split": "train", **fields})
+        rows.append({"audio": name, "duration": round(len(samples) / rate, 3), "split": "train", **fields})
     with replacing(out / "manifest.jsonl") as draft:
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
         draft.write_text("".join(lines), encoding="utf-8")

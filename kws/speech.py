@@ -7,6 +7,8 @@ from typing import Any
 
 from kws.clips import KEYWORDS, Clip, DataError, manifest_lines
 
+HOMOPHONES = {"know": "no", "write": "right", "wright": "right", "rite": "right"}
+"""Words that no spotter can tell from a keyword: a network is not to learn that they are `_unknown_`."""
 _WORDS = re.compile(r"[a-z']+")
 
 
@@ -25,7 +27,15 @@ def recordings(folder: Path) -> Iterator[tuple[Clip, frozenset[str], dict[str, A
     def heard(row: dict[str, Any]) -> tuple[Clip, frozenset[str], dict[str, Any]]:
         speaker = str(row.get("speaker", row.get("recording", row["audio"])))
         clip = Clip(folder / row["audio"], "", row["split"], speaker, float(row["duration"]))
-        said = _WORDS.findall(f"{row.get('text', '')} {row.get('label', '')}".lower())
-        return clip, frozenset(said) & frozenset(KEYWORDS), row
+        return clip, _words(row) & frozenset(KEYWORDS), row
 
     return manifest_lines(folder, heard)
+
+
+def sounds_like_keywords(row: dict[str, Any]) -> bool:
+    """Whether a manifest's line says a word that sounds as a keyword does."""
+    return not _words(row).isdisjoint(HOMOPHONES)
+
+
+def _words(row: dict[str, Any]) -> frozenset[str]:
+    return frozenset(_WORDS.findall(f"{row.get('text', '')} {row.get('label', '')}".lower()))
