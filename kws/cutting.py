@@ -42,9 +42,10 @@ def extent(samples: Samples, rate: int, words: Sequence[Word], number: int) -> t
     start, end = max(start, word.start - _REACH_SECONDS), min(end, word.end + _REACH_SECONDS)
     block = round(rate * _BLOCK_SECONDS)
     first, last = round(start * rate / block), round(end * rate / block)
-    levels = _levels(samples[first * block : last * block], block)
-    if not len(levels):
+    own = samples[first * block : max(first, last) * block]
+    if len(own) < block:  # its neighbours are heard at the same moment, or nothing is recorded there
         return round(start * rate), round(end * rate)
+    levels = _levels(own, block)
     loud = np.flatnonzero(levels >= levels.max() - _QUIET_DB)
     return (first + int(loud[0])) * block, (first + int(loud[-1]) + 1) * block
 

@@ -58,6 +58,16 @@ def test_a_word_reaches_half_the_way_to_its_neighbours_less_silence() -> None:
     assert 1.15 <= end / RATE <= 1.165
 
 
+def test_a_word_without_room_is_empty() -> None:
+    """Its neighbours are heard when it is, or a recording ends before it."""
+    for samples, words in (
+        (hiss(1.0, 0.1), [word(0.5, 0.5), word(0.5, 0.5), word(0.502, 0.502)]),
+        (hiss(0.2, 0.1), [word(0.1, 0.15), word(0.3, 0.35), word(0.4, 0.45)]),
+    ):
+        start, end = extent(samples, RATE, words, 1)
+        assert end - start <= 0.005 * RATE
+
+
 def test_room_tone_is_as_loud_and_dull_as_the_quietest_of_a_recording() -> None:
     rng = np.random.default_rng(1)
     still = hiss(1.0, 0.003)
