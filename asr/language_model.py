@@ -45,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("vocabulary", type=Path, help="the JSON file of symbols")
     parser.add_argument("out", type=Path, help="the file to write, such as asr.lm")
     parser.add_argument("--order", type=int, default=6, help="symbols of the longest n-grams")
-    parser.add_argument("--size-mb", type=float, default=8.0, help="of the file; more n-grams are pruned")
+    parser.add_argument(
+        "--size-mb", type=float, default=8.0, help="of the table, 1.6 times its file; more n-grams are pruned"
+    )
     parser.add_argument("--generated", type=int, default=0, help="texts that generators say")
     parser.add_argument("--packages", action="store_true", help="free text of installed Debian packages")
     parser.add_argument("--without", nargs="*", default=[], metavar="FOLDER[:SPLIT]", help="of recordings")

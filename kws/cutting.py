@@ -39,10 +39,11 @@ def extent(samples: Samples, rate: int, words: Sequence[Word], number: int) -> t
         start = (words[number - 1].end + word.start) / 2
     if number + 1 < len(words):
         end = (word.end + words[number + 1].start) / 2
-    start, end = max(start, word.start - _REACH_SECONDS), min(end, word.end + _REACH_SECONDS)
+    start = max(start, word.start - _REACH_SECONDS)
+    end = max(start, min(end, word.end + _REACH_SECONDS, len(samples) / rate))
     block = round(rate * _BLOCK_SECONDS)
     first, last = round(start * rate / block), round(end * rate / block)
-    own = samples[first * block : max(first, last) * block]
+    own = samples[first * block : last * block]
     if len(own) < block:  # its neighbours are heard at the same moment, or nothing is recorded there
         return round(start * rate), round(end * rate)
     levels = _levels(own, block)

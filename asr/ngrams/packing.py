@@ -1,6 +1,7 @@
 """A pruned model as bytes, as `stapes.tasks.ngrams` reads it: eight bits for each number."""
 
 import struct
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,10 +14,9 @@ from stapes.tasks.ngrams import CODES, FOLLOWED, HEADER, MAGIC, VERSION, fingerp
 
 
 def size(levels: Sequence[Level], kept: Sequence[Kept]) -> int:
-    """Bytes of the file."""
+    """Bytes of the table, before it is deflated."""
     counts, followed = ([int(each.sum()) for each in masks] for masks in (kept, followed_by(levels, kept)))
-    body = sum(np.dtype(kind).itemsize * n for kind, n in sections(counts, followed).values())
-    return HEADER.size + 8 * len(counts) + body
+    return sum(np.dtype(kind).itemsize * n for kind, n in sections(counts, followed).values())
 
 
 def followed_by(levels: Sequence[Level], kept: Sequence[Kept]) -> list[Kept]:
@@ -64,7 +64,7 @@ def pack(
         parts[n].astype(np.dtype(kind).newbyteorder("<"))
         for n, (kind, _) in sections(counts, followed).items()
     ]
-    return b"".join([header, told, *(each.tobytes() for each in body)])
+    return header + told + zlib.compress(b"".join(each.tobytes() for each in body), 9)
 
 
 def quantised(values: Floats) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:

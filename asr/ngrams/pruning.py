@@ -28,7 +28,7 @@ def prune(levels: Sequence[Level], size: Sizes, most: int) -> tuple[list[Kept], 
 
     Args:
         levels: from `count`.
-        size: of the file.
+        size: of the table.
         most: bytes that it may take.
     """
     kept = everything(levels)

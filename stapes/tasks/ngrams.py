@@ -3,12 +3,13 @@
 N-grams with back-off lie in a trie. Those of one length stand in order of their context, so that what may
 follow a context stands side by side, in order of symbol. Of most n-grams nothing is told of what follows
 them: a bit of their symbol says so, and only the others have a back-off and a count of followers.
-Probabilities and back-offs are bytes, the places of values in a table. The file is read where it lies; little
-more than sums is computed of it, when it is first asked.
+Probabilities and back-offs are bytes, the places of values in a table. After its header the file is deflated;
+little more than sums is computed of it, when it is first asked.
 """
 
 import hashlib
 import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,10 +22,10 @@ from stapes.spec import SpecError
 from stapes.tasks.symbols import FORWARDS
 
 MAGIC: Final = b"stapesLM"
-VERSION: Final = 1
+VERSION: Final = 2
 HEADER: Final = struct.Struct("<8sII32sI")
-"""Magic, version, labels, SHA-256 of the labels, order; then a uint32 for each length, its n-grams, and again
-for each length, those of them that others follow."""
+"""Magic, version, labels, SHA-256 of the labels, order; then a uint32 for each length, its n-grams, and
+again for each length, those of them that others follow; then the sections, in one zlib stream."""
 CODES: Final = 256
 FOLLOWED: Final = 1 << 15
 """The bit of an n-gram's symbol that says that others follow it."""
@@ -41,7 +42,7 @@ def fingerprint(labels: Sequence[str]) -> bytes:
 
 
 def sections(counts: Sequence[int], followed: Sequence[int]) -> dict[str, tuple[type[np.generic], int]]:
-    """What comes after the header, in this order: name to type and number of values.
+    """What the zlib stream holds, in this order: name to type and number of values.
 
     Args:
         counts: n-grams of each length; of length one there are as many as labels.
@@ -88,7 +89,7 @@ class Ngrams:
     """The table. States go along with texts, many at once; `rows` says what may follow."""
 
     def __init__(self, data: bytes, labels: Sequence[str]) -> None:
-        """The table in a model file, of which only the header is read yet.
+        """The table in a model file.
 
         Args:
             data: of it.
@@ -97,8 +98,8 @@ class Ngrams:
         Raises:
             SpecError: not a language model, cut, newer than this stapes, or made for other labels.
         """
-        self._data = data
         self._counts, self._followed = _header(data, labels)
+        self._body = _body(data, self._counts, self._followed)
 
     @property
     def order(self) -> int:
@@ -139,9 +140,9 @@ class Ngrams:
 
     @cached_property
     def _parts(self) -> dict[str, NDArray[Any]]:
-        parts, at = {}, HEADER.size + 8 * self.order
+        parts, at = {}, 0
         for name, (kind, size) in sections(self._counts, self._followed).items():
-            parts[name] = np.frombuffer(self._data, np.dtype(kind).newbyteorder("<"), size, at)
+            parts[name] = np.frombuffer(self._body, np.dtype(kind).newbyteorder("<"), size, at)
             at += parts[name].nbytes
         return parts
 
@@ -187,7 +188,20 @@ def _header(data: bytes, labels: Sequence[str]) -> tuple[tuple[int, ...], tuple[
         raise SpecError(f"language model damaged: its order is {order}, it has {len(data)} bytes")
     numbers = struct.unpack_from(f"<{2 * order}I", data, HEADER.size)
     counts, followed = numbers[:order], numbers[order:]
-    wanted = sum(np.dtype(kind).itemsize * n for kind, n in sections(counts, followed).values())
-    if len(data) != HEADER.size + 8 * order + wanted or counts[0] != size or followed[0] != size:
-        raise SpecError(f"language model damaged: {len(data)} bytes do not hold {counts} n-grams")
+    if counts[0] != size or followed[0] != size:
+        raise SpecError(f"language model damaged: {counts[0]} n-grams of one symbol, {size} labels")
     return counts, followed
+
+
+def _body(data: bytes, counts: Sequence[int], followed: Sequence[int]) -> bytes:
+    """The sections, inflated."""
+    wanted = sum(np.dtype(kind).itemsize * n for kind, n in sections(counts, followed).values())
+    stream = zlib.decompressobj()
+    try:
+        # A byte more than wanted at most: what is damaged may inflate to anything.
+        body = stream.decompress(data[HEADER.size + 8 * len(counts) :], wanted + 1)
+    except zlib.error as error:
+        raise SpecError(f"language model damaged: {error}") from None
+    if len(body) != wanted or not stream.eof or stream.unused_data:
+        raise SpecError(f"language model damaged: its {len(data)} bytes do not hold {tuple(counts)} n-grams")
+    return body

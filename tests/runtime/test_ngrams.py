@@ -1,6 +1,7 @@
 """The language model on the device: lookups against dictionaries, search against all texts, damaged files."""
 
 import math
+import zlib
 from itertools import groupby, product
 from pathlib import Path
 
@@ -144,11 +145,13 @@ def test_it_lies_in_the_model_file(tmp_path: Path) -> None:
     [
         (lambda _: b"", "not a language model: 0 bytes"),
         (lambda data: b"other" + data, "not a language model"),
-        (lambda data: data[:8] + b"\x09" + data[9:], "of version 9; this stapes reads version 1"),
+        (lambda data: data[:8] + b"\x09" + data[9:], "of version 9; this stapes reads version 2"),
         (lambda data: data[: HEADER.size - 4] + b"\x63" + data[HEADER.size - 3 :], "its order is 99"),
         (lambda data: data[:-1], "do not hold"),
         (lambda data: data + b"\0", "do not hold"),
-        (lambda data: data[: HEADER.size] + b"\x08" + data[HEADER.size + 1 :], "do not hold"),
+        (lambda data: data[: HEADER.size] + b"\x08" + data[HEADER.size + 1 :], "8 n-grams of one symbol"),
+        (lambda data: data[: HEADER.size + 4] + b"\x01" + data[HEADER.size + 5 :], "do not hold"),
+        (lambda data: data[: HEADER.size + 16] + b"\0" + data[HEADER.size + 17 :], "damaged"),
         (lambda _: tiny_ngrams.write({(s,): (-1.0, 0.0) for s in range(7)}, LABELS), "for 7 other labels"),
     ],
 )
@@ -164,10 +167,11 @@ def test_files_that_cannot_be_are_told(tmp_path: Path, damage: object, reason: s
 
 
 def test_numbers_that_contradict_each_other_are_told() -> None:
-    data = bytearray(_file())
-    at = HEADER.size + 4 * 4 + 4 * 9 + 2 * 4 * 256  # of what follows the first symbol
-    assert data[at : at + 18] == np.array([0, 0, 1, 0, 0, 0, 0, 1, 0], "<u2").tobytes()
-    data[at] = 1
+    head, body = _file()[: HEADER.size + 4 * 4], bytearray(zlib.decompress(_file()[HEADER.size + 4 * 4 :]))
+    at = 4 * 9 + 2 * 4 * 256  # of what follows the first symbol
+    assert body[at : at + 18] == np.array([0, 0, 1, 0, 0, 0, 0, 1, 0], "<u2").tobytes()
+    body[at] = 1
+    data = head + zlib.compress(body)
     with pytest.raises(SpecError, match="n-grams of 2 symbols do not fit"):
-        Ngrams(bytes(data), tiny_asr.LABELS).rows(np.array([[5]]))
+        Ngrams(data, tiny_asr.LABELS).rows(np.array([[5]]))
     assert LANGUAGE_MODEL == "stapes.language_model"

@@ -1,6 +1,7 @@
 """Small language models of back-off n-grams, written byte by byte, and looked up in dictionaries."""
 
 import struct
+import zlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -68,4 +69,5 @@ def write(grams: Grams, labels: Sequence[str]) -> bytes:
             part.append(np.array(column, kind).tobytes())
     header = HEADER.pack(MAGIC, VERSION, len(labels), fingerprint(labels), order)
     first = np.array([grams[g][0] for g in levels[0]], "<f4").tobytes()
-    return header + struct.pack(f"<{len(numbers)}I", *numbers) + first + b"".join(map(b"".join, parts))
+    body = zlib.compress(first + b"".join(map(b"".join, parts)))
+    return header + struct.pack(f"<{len(numbers)}I", *numbers) + body
