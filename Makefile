@@ -5,7 +5,7 @@ BARE := .venv-runtime
 USER := .venv-demo
 PIP := pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint types imports unit runtime wheel clean
+.PHONY: demo test lint types imports unit runtime clean
 
 demo: $(USER)/ready
 	$(USER)/bin/stapes run examples/demo.wav --models kws --plot demo.png
@@ -43,6 +43,7 @@ $(BARE)/ready: pyproject.toml $(shell find stapes -name '*.py' -o -name '*.onnx'
 	touch $@
 
 $(USER)/ready: pyproject.toml
+	@echo "Installing into $(USER), the first time only: numpy, onnxruntime, matplotlib, ..."
 	$(PYTHON) -m venv $(USER)
 	$(USER)/bin/$(PIP) -e '.[mic,files,plot]'
 	touch $@

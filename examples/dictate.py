@@ -8,7 +8,7 @@ import contextlib
 import sys
 
 import stapes
-from stapes.mic import Microphone
+from stapes.mic import Microphone, MicrophoneError
 
 
 def main() -> None:
@@ -18,8 +18,7 @@ def main() -> None:
     parser.add_argument("--wake", help="keyword model that opens the ear")
     parser.add_argument("--hotwords", default="", help="phrases to expect, with commas between")
     args = parser.parse_args()
-    hotwords = [phrase for phrase in args.hotwords.split(",") if phrase]
-    models = [stapes.Model.load(args.asr).fork(hotwords=hotwords)]
+    models = [stapes.Model.load(args.asr).fork(hotwords=[*filter(None, args.hotwords.split(","))])]
     if args.wake:
         models.append(stapes.Model.load(args.wake))
     wake = models[-1].spec.name if args.wake else ""
@@ -34,5 +33,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        main()
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            main()
+    except MicrophoneError as error:
+        sys.exit(str(error))

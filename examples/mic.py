@@ -7,7 +7,7 @@ import contextlib
 import sys
 
 import stapes
-from stapes.mic import Microphone
+from stapes.mic import Microphone, MicrophoneError
 
 
 def main(*models: str) -> None:
@@ -23,5 +23,8 @@ def main(*models: str) -> None:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        main(*sys.argv[1:])
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            main(*sys.argv[1:])
+    except MicrophoneError as error:
+        sys.exit(str(error))

@@ -29,4 +29,6 @@ def main(path: str, host: str = "127.0.0.1", port: str = "8765") -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
     main(*sys.argv[1:])

@@ -102,7 +102,7 @@ class Waker:
         names = [lane.model.spec.name for lane in lanes if lane.model.spec.task == "kws"]
         if wake not in names:
             raise ValueError(
-                f"no keyword model {wake!r} to wake the others: it must be one of the stream's models, "
+                f"no keyword model {wake!r} to wake the others: name it among the models too, "
                 f"whose keyword models are: {', '.join(names) or 'none'}"
             )
         self.lanes = [

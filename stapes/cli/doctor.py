@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(finding: Finding) -> None:
-    print(f"{_MARKS[finding.state]} {finding.check:<10} {finding.says}", flush=True)
+    print(f"{_MARKS[finding.state]} {finding.check:<16} {finding.says}", flush=True)
     here = this_system()
     for system in sorted(finding.cures, key=lambda s: (s != here, SYSTEMS.index(s))):
         print(f"      {'->' if system == here else '  '} {system}: {finding.cures[system]}", flush=True)

@@ -79,8 +79,10 @@ def load_models(names_or_paths: list[str], hotwords: list[str]) -> list[Model]:
     """Models, those that write text with the phrases to expect.
 
     Raises:
-        ValueError: phrases, but no model that could expect them, or one that cannot write them.
+        ValueError: a model twice; phrases, but no model that could expect or write them.
     """
+    if twice := sorted({name for name in names_or_paths if names_or_paths.count(name) > 1}):
+        raise ValueError(f"{', '.join(twice)} is named twice: its events could not be told apart")
     models = [Model.load(name) for name in names_or_paths]
     writers = [model.spec for model in models if model.spec.task == "asr"]
     if hotwords and not writers:

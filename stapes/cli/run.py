@@ -22,6 +22,9 @@ from stapes.model import Model
 from stapes.samples import Samples
 from stapes.sources import Lost, PcmSource, Source, SourceError, open_source
 
+RATE = 16_000
+"""Hz, of standard input."""
+
 
 def add_to(commands: Commands) -> None:
     """Describe the command."""
@@ -33,7 +36,7 @@ def add_to(commands: Commands) -> None:
         "--models", type=names, default=["kws"], metavar="A,B", help="names or paths (default: kws)"
     )
     parser.add_argument(
-        "--rate", type=int, default=16_000, metavar="HZ", help="of the PCM on stdin (default: 16000)"
+        "--rate", type=int, metavar="HZ", help="of the PCM on stdin (default: 16000); files tell their own"
     )
     parser.add_argument(
         "--plot", type=Path, metavar="PNG", help="also draw waveform, events and scores of one FILE"
@@ -49,6 +52,10 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         parser.error("--plot draws one FILE")
     if args.files.count("-") > 1:
         parser.error("- can be named once")
+    if args.rate is not None and "-" not in args.files:
+        parser.error("--rate is of PCM on standard input, which is named -; files tell their own")
+    if args.rate is not None and args.rate <= 0:
+        parser.error(f"--rate must be over 0 Hz, got {args.rate}")
     if args.plot:
         _can_draw(args.plot)
     models = load_models(args.models, args.hotwords)
@@ -59,7 +66,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         if len(args.files) > 1 and not args.json:
             print(f"{file}:", flush=True)
         try:
-            source = _stdin(args.rate) if file == "-" else open_source(file)
+            source = _stdin(args.rate or RATE) if file == "-" else open_source(file)
             if args.plot:
                 _run_and_draw(args, source, models)
             else:

@@ -53,14 +53,15 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         raise ValueError(f"{args.manifest} names no clips")
     results: list[dict[str, Any]] = []
     truths: list[str] = []
-    audio = spent = 0.0
+    audio = spent = worked = 0.0
     failed = 0
     for clip in clips:
         try:
             samples, rate = read(clip.file)
-            start = time.perf_counter()
+            start, busy = time.perf_counter(), time.process_time()
             result = judge(model, samples, rate)
             spent += time.perf_counter() - start
+            worked += time.process_time() - busy
         except (OSError, ValueError) as error:
             complain(error, str(clip.file))
             failed += 1
@@ -74,6 +75,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         summary |= task.metrics(results, truths, model.spec)
         summary["audio_seconds"] = round(audio, 2)
         summary["rtf"] = round(spent / audio, 6) if audio else None
+        summary["rtf_cpu"] = round(worked / audio, 6) if audio else None
         if failed:
             summary["failed"] = failed
         _print_summary(summary, as_json=args.json)
@@ -121,7 +123,7 @@ def _print_summary(summary: dict[str, Any], *, as_json: bool) -> None:
         print_json({"summary": summary})
         return
     confusion = summary.pop("confusion", None)
-    print("  ".join(f"{key} {value}" for key, value in summary.items()))
+    print("  ".join(f"{key} {'-' if value is None else value}" for key, value in summary.items()))
     if confusion:
         _print_confusion(confusion)
 

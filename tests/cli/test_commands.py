@@ -223,6 +223,31 @@ def test_score_of_an_empty_manifest(cli: Cli, model: Path, tmp_path: Path) -> No
     fails(cli("score", model, "--manifest", manifest), f"{manifest} names no clips")
 
 
+def test_what_would_be_ignored_or_told_twice_is_refused(cli: Cli, model: Path, tmp_path: Path) -> None:
+    wav = write_wav(tmp_path / "x.wav", 16_000)
+    for arguments, words in (
+        (("--models", model, "--rate", 8000), "files tell their own"),
+        (("-", "--models", model, "--rate", 0), "--rate must be over 0 Hz, got 0"),
+    ):
+        done = cli("run", wav, *arguments)
+        assert done.returncode == 2
+        assert words in done.stderr
+    for command in (("run", wav, "--models", f"{model},{model}"), ("listen", model, model)):
+        done = cli(*command)
+        assert done.returncode == 1
+        assert "is named twice" in done.stderr
+
+
+def test_a_manifest_of_which_nothing_can_be_read(cli: Cli, model: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_text(json.dumps({"audio": "gone.wav", "label": "low"}) + "\n")
+    done = cli("score", model, "--manifest", manifest)
+    assert done.returncode == 1
+    assert "gone.wav" in done.stderr
+    assert "n 0  accuracy -  " in done.stdout
+    assert "None" not in done.stdout
+
+
 def test_score_of_a_manifest(cli: Cli, model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "set"
     (folder / "clips").mkdir(parents=True)
@@ -248,6 +273,7 @@ def test_score_of_a_manifest(cli: Cli, model: Path, tmp_path: Path) -> None:
     assert summary["accuracy"] == pytest.approx(4 / 5)
     assert summary["confusion"]["_unknown_"] == {"high": 1}
     assert summary["rtf"] > 0
+    assert summary["rtf_cpu"] > 0
     assert summary["audio_seconds"] == pytest.approx(
         sum(len(clips[clip]) for clip, _ in truths) / 16_000, abs=0.01
     )
