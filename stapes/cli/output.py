@@ -31,6 +31,7 @@ def event_text(event: Event) -> str:
     seconds = fields.pop("seconds")
     model = fields.pop("model")
     del fields["at"]
+    fields |= {"nbest": fields.pop("nbest", [])}  # last: what else it may have been
     told = (_field(key, value) for key, value in fields.items() if value not in ([], {}, ""))
     words = [word for word in told if word]
     clock = f"{int(seconds // 60):3d}:{seconds % 60:05.2f}"
@@ -44,7 +45,7 @@ def _field(key: str, value: object) -> str:  # noqa: PLR0911 - one return a kind
         best = sorted(value.items(), key=lambda pair: -pair[1])[:3]
         return " ".join(f"{label} {score:.2f}" for label, score in best)
     if key == "nbest" and isinstance(value, list):
-        return "".join(f"| {text} {score:.2f} " for text, score in value[1:3]).rstrip()
+        return "or: " + " | ".join(text for text, _ in value[1:3]) if len(value) > 1 else ""
     if key == "words":
         return ""
     if key == "features" and isinstance(value, list):

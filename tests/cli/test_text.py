@@ -1,6 +1,7 @@
 """The commands with a model that writes text."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,6 +38,7 @@ def test_run(cli: Cli, asr: Path, talk: Path) -> None:
     assert finished[0]["words"][0]["start"] == pytest.approx(1, abs=0.15)
     people = cli("run", talk, "--models", asr).stdout
     assert "TextChanged    high  [tiny-asr]" in people
+    assert re.search(r"TextFinished   high  [01]\.\d\d(  or: .+)?  \[tiny-asr\]", people)
     assert "words=" not in people
 
 
