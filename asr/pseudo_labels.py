@@ -1,4 +1,6 @@
-"""`python -m asr pseudo HEARD DIR OUT`: text for recordings that have none, if recognisers are sure or agree.
+"""`python -m asr pseudo HEARD DIR OUT`: text for recordings that have none, as recognisers heard it.
+
+Believed is what a recogniser is sure enough of, and, if there is a second one, what both say.
 
 Two models of different make seldom make the same mistake. Agreement is counted in words of normalised text
 (our reading); a recogniser's own score is the mean log-probability that it writes beside its text.
@@ -83,7 +85,7 @@ def believed(
         if key not in heard or heard[key].score < spec.least_score:
             continue
         text = normalise(heard[key].text)
-        rate = len(text) / max(float(recording.fields.get("duration", 0.0)), 1e-3)
+        rate = len(text) / max(_seconds(recording), 1e-3)
         if not text or not spec.least_rate <= rate <= spec.most_rate:
             continue
         if second is not None:
@@ -92,6 +94,13 @@ def believed(
                 continue
         rows.append({**recording.fields, "audio": recording.audio, "text": text, "pseudo": True})
     return rows
+
+
+def _seconds(recording: Recording) -> float:
+    try:
+        return float(recording.fields["duration"])
+    except (KeyError, TypeError, ValueError):
+        raise ManifestError(f'{recording.audio} has no "duration" in its manifest') from None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

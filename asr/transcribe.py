@@ -8,9 +8,9 @@ a quarter for short clips. Of 192 clips of Common Voice that left 14.4 % word er
 
 import argparse
 import json
-import re
+import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,7 @@ _TOKENS_A_SECOND, _TOKENS_MORE = 8, 20
 """The most that are written: whoever repeats himself on noise is stopped."""
 
 Samples = NDArray[np.float32]
+"""(samples,) in [-1, 1] at 16 kHz."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Transcript:
 
 
 Transcriber = Callable[[Sequence[Samples]], list[Transcript]]
-"""Clips at 16 kHz to what is said in each."""
+"""Clips of at most LONGEST_SECONDS to what is said in each, in their order."""
 
 
 class Whisper:
@@ -61,27 +62,29 @@ class Whisper:
             threads: of each computation.
 
         Raises:
-            WeightsError: a package or a file is missing, or the model does not know the language.
+            WeightsError: a package or a file is missing, the model knows English alone, or not the language.
         """
         try:
             import ctranslate2
             from tokenizers import Tokenizer
         except ModuleNotFoundError as error:
-            raise WeightsError(f"needs {error.name}: pip install 'stapes[transcribe]'") from None
+            raise WeightsError(f"needs {error.name}: pip install 'stapes[train,transcribe]'") from None
         try:
             self._model = ctranslate2.models.Whisper(str(folder), compute_type="int8", intra_threads=threads)
             self._words = Tokenizer.from_file(str(folder / "tokenizer.json"))
         except Exception as error:  # both libraries raise their own, and bare ones
             raise WeightsError(f"{folder} holds no Whisper for CTranslate2: {error}") from None
+        if not self._model.is_multilingual:
+            raise WeightsError(f"{folder} is a Whisper of English alone, which is asked in another way")
         names = ("<|startoftranscript|>", f"<|{language}|>", "<|transcribe|>", "<|notimestamps|>")
         self._prompt = [self._words.token_to_id(name) for name in names]
         if None in self._prompt:
             raise WeightsError(f"{folder} knows no {names[self._prompt.index(None)]}")
         self._view = ctranslate2.StorageView.from_array
-        self._mel = WhisperMel()
+        self._mel = WhisperMel(self._model.n_mels)
 
     def __call__(self, clips: Sequence[Samples]) -> list[Transcript]:
-        """Clips of at most LONGEST_SECONDS at 16 kHz."""
+        """As `Transcriber`."""
         longest = max(len(clip) for clip in clips)
         window = window_samples(longest)
         padded = torch.zeros(len(clips), window)
@@ -109,16 +112,15 @@ def window_samples(longest: int) -> int:
 
 
 def transcripts(
-    recordings: Iterable[Recording], transcriber: Transcriber
+    recordings: Sequence[Recording], transcriber: Transcriber
 ) -> Iterator[tuple[Recording, Transcript]]:
-    """What is said in each recording that is neither empty nor too long, a batch at a time.
+    """What is said in each recording, a batch of like lengths at a time.
 
     Raises:
         AudioError: a recording that cannot be read.
     """
-    fit = [row for row in recordings if 0 < float(row.fields.get("duration", 0)) <= LONGEST_SECONDS]
-    for first in range(0, len(fit), _TOGETHER):
-        near = sorted(fit[first : first + _TOGETHER], key=lambda row: float(row.fields["duration"]))
+    for first in range(0, len(recordings), _TOGETHER):
+        near = sorted(recordings[first : first + _TOGETHER], key=_seconds)
         for at in range(0, len(near), BATCH):
             batch = near[at : at + BATCH]
             texts = transcriber([read_audio(row.audio, RATE) for row in batch])
@@ -138,37 +140,47 @@ def run(args: argparse.Namespace) -> str:
     """Writes a line a recording, goes on where it was stopped; says how many and how fast.
 
     Raises:
-        ManifestError: no manifest, or OUT is something else.
+        ManifestError: no manifest, a line without "duration", or OUT is something else.
         WeightsError: no such model.
         AudioError: a recording that cannot be read.
     """
     recordings = read_manifest(args.folder)
     done = _done(args.out)
-    left = [row for row in recordings if row.fields["audio"] not in done]
-    began, seconds, count = time.perf_counter(), 0.0, 0
-    heard = transcripts(left, Whisper(args.model, args.language, args.threads))
+    new = [row for row in recordings if row.fields["audio"] not in done]
+    fit = [row for row in new if 0 < _seconds(row) <= LONGEST_SECONDS]
+    transcriber = Whisper(args.model, args.language, args.threads)
     args.out.parent.mkdir(parents=True, exist_ok=True)
+    began = time.perf_counter()
     with args.out.open("a", encoding="utf-8") as file:
-        for row, found in tqdm(heard, total=len(left), unit="clip", mininterval=5):
+        for row, found in tqdm(transcripts(fit, transcriber), total=len(fit), unit="clip", mininterval=5):
             line = {"audio": row.fields["audio"], "text": found.text, "score": round(found.score, 4)}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
             file.flush()
-            seconds, count = seconds + float(row.fields["duration"]), count + 1
-    speed = (time.perf_counter() - began) / max(seconds, 1e-9)
-    return (
-        f"{args.out}: {count} more of {len(recordings)}, {seconds / 3600:.2f} h, {speed:.3f} of their length"
-    )
+    seconds = sum(map(_seconds, fit))
+    speed = f", {(time.perf_counter() - began) / seconds:.3f} of their length" if fit else ""
+    left_out = f"; {len(new) - len(fit)} empty or over {LONGEST_SECONDS:g} s" * (len(fit) < len(new))
+    return f"{args.out}: {len(fit)} more of {len(recordings)}, {seconds / 3600:.2f} h{speed}{left_out}"
+
+
+def _seconds(row: Recording) -> float:
+    try:
+        return float(row.fields["duration"])
+    except (KeyError, TypeError, ValueError):
+        raise ManifestError(f'{row.audio} has no "duration" in its manifest') from None
 
 
 def _done(out: Path) -> set[str]:
     """Audio of OUT's lines; a line that a stop cut short is taken off: others will follow."""
     if not out.exists():
         return set()
-    text = out.read_text(encoding="utf-8")
-    whole = re.sub(r"[^\n]*\Z", "", text)
-    if whole != text:
-        out.write_text(whole, encoding="utf-8")
+    data = out.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
     try:
-        return {str(json.loads(line)["audio"]) for line in whole.split("\n") if line}
+        if not whole and data and not data.startswith(b'{"audio": '):
+            raise ValueError("no line is whole")
+        rows = [json.loads(line) for line in whole.decode().split("\n") if line]
+        done = {str(row["audio"]) for row in rows if (row["text"], row["score"])}
     except (ValueError, KeyError, TypeError) as error:
-        raise ManifestError(f'{out} is there and holds no lines of "audio": {error!r}') from None
+        raise ManifestError(f'{out} is there, without lines of "audio", "text", "score": {error!r}') from None
+    os.truncate(out, len(whole))
+    return done

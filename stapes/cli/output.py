@@ -82,9 +82,10 @@ def load_models(names_or_paths: list[str], hotwords: list[str]) -> list[Model]:
     Raises:
         ValueError: a model twice; phrases, but no model that could expect or write them.
     """
-    if twice := sorted({name for name in names_or_paths if names_or_paths.count(name) > 1}):
-        raise ValueError(f"{', '.join(twice)} is named twice: its events could not be told apart")
     models = [Model.load(name) for name in names_or_paths]
+    told = [model.spec.name for model in models]
+    if twice := sorted({name for name in told if told.count(name) > 1}):
+        raise ValueError(f"{', '.join(twice)} is named twice: its events could not be told apart")
     writers = [model.spec for model in models if model.spec.task == "asr"]
     if hotwords and not writers:
         raise ValueError(f"--hotwords wants a model that writes text, not {', '.join(names_or_paths)}")

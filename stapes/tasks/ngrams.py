@@ -34,6 +34,8 @@ States = NDArray[np.int64]
 that length that others follow; ABSENT: not there."""
 ABSENT: Final = -1
 _MOST_ORDER = 16
+_MOST_DEFLATED = 1032
+"""Bytes that deflate makes one of, at best."""
 
 
 def fingerprint(labels: Sequence[str]) -> bytes:
@@ -196,6 +198,8 @@ def _header(data: bytes, labels: Sequence[str]) -> tuple[tuple[int, ...], tuple[
 def _body(data: bytes, counts: Sequence[int], followed: Sequence[int]) -> bytes:
     """The sections, inflated."""
     wanted = sum(np.dtype(kind).itemsize * n for kind, n in sections(counts, followed).values())
+    if wanted > _MOST_DEFLATED * len(data):
+        raise SpecError(f"language model damaged: its {len(data)} bytes do not hold {tuple(counts)} n-grams")
     stream = zlib.decompressobj()
     try:
         # A byte more than wanted at most: what is damaged may inflate to anything.

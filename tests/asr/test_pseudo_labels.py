@@ -113,7 +113,7 @@ def clips(tmp_path: Path) -> Path:
 
 def test_recordings_of_like_length_are_heard_together(clips: Path) -> None:
     echo = _Echo()
-    found = list(transcripts(read_manifest(clips), echo))
+    found = list(transcripts(read_manifest(clips)[:20], echo))
     assert [len(batch) for batch in echo.batches] == [8, 8, 4]
     lengths = [length for batch in echo.batches for length in batch]
     assert lengths == sorted(lengths)
@@ -130,15 +130,25 @@ def test_transcribing_goes_on_where_it_was_stopped(clips: Path, monkeypatch: pyt
     with pytest.raises(KeyboardInterrupt):
         transcribe.run(args)
     with (clips / "heard.jsonl").open("a") as file:
-        file.write('{"audio": "3.wav", "te')  # the power went
+        file.write('{"audio": "3.wav", "text": "')
+    with (clips / "heard.jsonl").open("ab") as raw:
+        raw.write("你".encode()[:2])  # the power went within a character
     last = _Echo()
     monkeypatch.setattr(transcribe, "Whisper", lambda *_: last)
     assert "4 more of 22" in transcribe.run(args)
     assert sum(map(len, last.batches)) == 4
     assert len(pseudo_labels.hypotheses(clips / "heard.jsonl")) == 20
-    (clips / "heard.jsonl").write_text("notes\n")
-    with pytest.raises(ManifestError, match="lines"):
-        transcribe.run(args)
+    assert "0 more of 22, 0.00 h; 2 empty or over 30 s" in transcribe.run(args)
+    for other in (
+        b"notes\n",
+        b'{"symbols": ["a"]}',
+        b'{"audio": "x.wav", "split": "train"}\n',
+        b"\x00\xff\n",
+    ):
+        (clips / "heard.jsonl").write_bytes(other)
+        with pytest.raises(ManifestError, match="without lines"):
+            transcribe.run(args)
+        assert (clips / "heard.jsonl").read_bytes() == other
 
 
 @given(st.integers(1, 480_000))

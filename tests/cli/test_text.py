@@ -1,14 +1,14 @@
 """The commands with a model that writes text."""
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from stapes.cli.output import load_models
+from stapes.cli.output import event_text, load_models
+from stapes.events import TextFinished
 from tests.cli.conftest import Cli
 from tests.cli.sounds import write_samples
 from tests.tools import tiny_asr
@@ -38,8 +38,14 @@ def test_run(cli: Cli, asr: Path, talk: Path) -> None:
     assert finished[0]["words"][0]["start"] == pytest.approx(1, abs=0.15)
     people = cli("run", talk, "--models", asr).stdout
     assert "TextChanged    high  [tiny-asr]" in people
-    assert re.search(r"TextFinished   high  [01]\.\d\d(  or: .+)?  \[tiny-asr\]", people)
+    assert "TextFinished   high  1.00  [tiny-asr]" in people
     assert "words=" not in people
+
+
+def test_people_are_told_what_else_it_may_have_been() -> None:
+    best = (("go", -0.1), ("no", -14.9), ("do go", -19.6), ("doe", -21.0))
+    event = TextFinished(at=1600, model="asr", text="go", nbest=best, confidence=0.934)
+    assert event_text(event) == "  0:00.10  TextFinished   go  0.93  or: no | do go  [asr]"
 
 
 def test_run_after_a_keyword(cli: Cli, asr: Path, talk: Path, tmp_path: Path) -> None:

@@ -15,6 +15,9 @@ def test_neither_keywords_nor_what_may_hold_them(tmp_path: Path) -> None:
         ("label.wav", {"label": "go"}),
         ("homophone.wav", {"text": "I know"}),
         ("english-untold.wav", {"language": "en"}),
+        ("quoted.wav", {"text": "he shouted 'stop' again", "language": "en"}),
+        ("curly.wav", {"text": "\u2018know thyself\u2019"}),
+        ("apostrophe.wav", {"text": "don't, he's off's"}),
         ("dev.wav", {"text": "the cat sat", "split": "dev"}),
     ]
     lines = [
@@ -22,4 +25,4 @@ def test_neither_keywords_nor_what_may_hold_them(tmp_path: Path) -> None:
     ]
     (tmp_path / "manifest.jsonl").write_text("".join(lines))
     kept = [clip.audio.name for clip in running_speech(tmp_path)]
-    assert kept == ["kept.wav", "english-told.wav", "other.wav"]
+    assert kept == ["kept.wav", "english-told.wav", "other.wav", "apostrophe.wav"]
