@@ -1,5 +1,6 @@
 """Ways to search, each measured on the same hearings, and the best of them."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import process_time
@@ -26,6 +27,9 @@ LM_BONUSES = (-0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
 _FIRST = 0.4, 1.5
 """Weight and bonus that the search for better ones begins with."""
 _ALONE: tuple[tuple[Directions, float], ...] = (("l2r", 0.0), ("r2l", 1.0))
+
+
+_WORD = re.compile(r"[\u3400-\u9fff]|[^\s\u3400-\u9fff]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +176,7 @@ def _tried(heard: Sequence[Heard], params: Mapping[str, Any], texts: Sequence[st
         params=dict(params),
         texts=tuple(texts),
         errors=tuple(word_errors(each.text, text) for each, text in zip(heard, texts, strict=True)),
-        words=tuple(len(normalise(each.text).split()) for each in heard),
+        words=tuple(len(words_of(each.text)) for each in heard),
         folders=tuple(each.folder for each in heard),
         rtf=(spent + sum(each.spent for each in heard)) / max(1e-9, sum(each.seconds for each in heard)),
     )
@@ -202,7 +206,12 @@ def heads(tried: Sequence[Tried], *, even: bool = False) -> list[Tried]:
 
 def word_errors(wanted: str, given: str) -> int:
     """Word errors of one text."""
-    return distance(normalise(wanted).split(), normalise(given).split())
+    return distance(words_of(wanted), words_of(given))
+
+
+def words_of(text: str) -> list[str]:
+    """What errors are counted in: words, and each ideograph, since no spaces part the words of these."""
+    return _WORD.findall(normalise(text))
 
 
 def named(params: Mapping[str, Any]) -> str:

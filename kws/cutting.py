@@ -32,6 +32,9 @@ def extent(samples: Samples, rate: int, words: Sequence[Word], number: int) -> t
         rate: in Hz.
         words: of all that is said, with the times of an `Aligner`.
         number: of the word.
+
+    Returns:
+        First sample and the one after the last; the same or nearly where its neighbours leave it no room.
     """
     word = words[number]
     start, end = 0.0, len(samples) / rate

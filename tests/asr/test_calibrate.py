@@ -12,7 +12,19 @@ from asr.__main__ import main
 from asr.calibrate import Dev, choose_floor, silenced
 from asr.heard import Heard, Stretch, Taped, Written, gather, listen, write, write_above
 from asr.hotword_worth import rarest, recall
-from asr.tries import Tried, attempt, attempts, beams, best, choices, cost, directions_table, heads
+from asr.tries import (
+    Tried,
+    attempt,
+    attempts,
+    beams,
+    best,
+    choices,
+    cost,
+    directions_table,
+    heads,
+    word_errors,
+    words_of,
+)
 from stapes import onnxfile
 from stapes.events import TextFinished
 from stapes.model import Model
@@ -229,3 +241,9 @@ def test_the_command(data: Path, model: Taped, tmp_path: Path, capsys: pytest.Ca
     assert onnxfile.language_model(out.read_bytes()) == flat
     assert main([*arguments[:-6], "--dev", "speech:train"]) == 1
     assert "was trained on" in capsys.readouterr().err
+
+
+def test_errors_are_counted_in_words_and_ideographs() -> None:
+    assert words_of("It's 你好, world") == ["it's", "你", "好", "world"]
+    assert word_errors("今天天气好", "今天气很好") == 2
+    assert word_errors("two words", "too words") == 1
