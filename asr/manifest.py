@@ -17,7 +17,7 @@ import soundfile
 
 from asr.corpora import LOADERS, Row
 from training.atomic import replacing
-from training.utterances import ManifestError, read_manifest
+from training.utterances import ManifestError, Recording, read_manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,18 @@ def summary(rows: Iterable[Row]) -> str:
         f"{len({row['speaker'] for row in part if row.get('speaker')})} speakers"
         for split, part in sorted(splits.items())
     )
+
+
+def seconds(recording: Recording) -> float:
+    """How long a manifest says that a recording is.
+
+    Raises:
+        ManifestError: it does not.
+    """
+    try:
+        return float(recording.fields["duration"])
+    except (KeyError, TypeError, ValueError):
+        raise ManifestError(f'{recording.audio} has no "duration" in its manifest') from None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

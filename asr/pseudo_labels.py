@@ -15,7 +15,7 @@ from pathlib import Path
 
 from asr.corpora import Row
 from asr.errors import distance
-from asr.manifest import summary, write
+from asr.manifest import seconds, summary, write
 from asr.text import NORMALISERS
 from training.utterances import ManifestError, Recording, read_manifest
 
@@ -85,7 +85,7 @@ def believed(
         if key not in heard or heard[key].score < spec.least_score:
             continue
         text = normalise(heard[key].text)
-        rate = len(text) / max(_seconds(recording), 1e-3)
+        rate = len(text) / max(seconds(recording), 1e-3)
         if not text or not spec.least_rate <= rate <= spec.most_rate:
             continue
         if second is not None:
@@ -94,13 +94,6 @@ def believed(
                 continue
         rows.append({**recording.fields, "audio": recording.audio, "text": text, "pseudo": True})
     return rows
-
-
-def _seconds(recording: Recording) -> float:
-    try:
-        return float(recording.fields["duration"])
-    except (KeyError, TypeError, ValueError):
-        raise ManifestError(f'{recording.audio} has no "duration" in its manifest') from None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

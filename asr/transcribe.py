@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from asr.manifest import seconds
 from training.audio import read_audio
 from training.ctranslate2 import WeightsError
 from training.utterances import ManifestError, Recording, read_manifest
@@ -120,7 +121,7 @@ def transcripts(
         AudioError: a recording that cannot be read.
     """
     for first in range(0, len(recordings), _TOGETHER):
-        near = sorted(recordings[first : first + _TOGETHER], key=_seconds)
+        near = sorted(recordings[first : first + _TOGETHER], key=seconds)
         for at in range(0, len(near), BATCH):
             batch = near[at : at + BATCH]
             texts = transcriber([read_audio(row.audio, RATE) for row in batch])
@@ -147,7 +148,7 @@ def run(args: argparse.Namespace) -> str:
     recordings = read_manifest(args.folder)
     done = _done(args.out)
     new = [row for row in recordings if row.fields["audio"] not in done]
-    fit = [row for row in new if 0 < _seconds(row) <= LONGEST_SECONDS]
+    fit = [row for row in new if 0 < seconds(row) <= LONGEST_SECONDS]
     transcriber = Whisper(args.model, args.language, args.threads)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
@@ -156,17 +157,10 @@ def run(args: argparse.Namespace) -> str:
             line = {"audio": row.fields["audio"], "text": found.text, "score": round(found.score, 4)}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
             file.flush()
-    seconds = sum(map(_seconds, fit))
-    speed = f", {(time.perf_counter() - began) / seconds:.3f} of their length" if fit else ""
+    heard = sum(map(seconds, fit))
+    speed = f", {(time.perf_counter() - began) / heard:.3f} of their length" if fit else ""
     left_out = f"; {len(new) - len(fit)} empty or over {LONGEST_SECONDS:g} s" * (len(fit) < len(new))
-    return f"{args.out}: {len(fit)} more of {len(recordings)}, {seconds / 3600:.2f} h{speed}{left_out}"
-
-
-def _seconds(row: Recording) -> float:
-    try:
-        return float(row.fields["duration"])
-    except (KeyError, TypeError, ValueError):
-        raise ManifestError(f'{row.audio} has no "duration" in its manifest') from None
+    return f"{args.out}: {len(fit)} more of {len(recordings)}, {heard / 3600:.2f} h{speed}{left_out}"
 
 
 def _done(out: Path) -> set[str]:

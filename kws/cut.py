@@ -19,7 +19,7 @@ from kws.clips import KEYWORDS, Clip, DataError
 from kws.cutting import alone, extent, second_around
 from kws.features import is_reserved
 from kws.sets import clip_name, refuse_filled, write_set
-from kws.speech import HOMOPHONES, recordings
+from kws.speech import HOMOPHONES, WORDS, recordings
 from stapes.model import Model
 from stapes.samples import Samples
 from training.alignment import Aligner
@@ -28,7 +28,6 @@ from training.command import count, share
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.15, 0.9
 """Of a word. What is shorter is slurred, or the alignment is wrong; what is longer surely holds more."""
-_WORDS = re.compile(r"[a-z]+(?:'[a-z]+)*")
 _NOT_AS_WRITTEN = re.compile(r"[^\W_a-z]|[&%+=@$£€#°]")
 """Digits, symbols and foreign letters: nobody knows how they were read."""
 
@@ -107,7 +106,7 @@ def spoken(folder: Path, words: frozenset[str]) -> Iterator[tuple[Clip, list[str
     """
     for clip, _, row in recordings(folder):
         text = str(row.get("text", "")).lower().replace("’", "'")
-        said = _WORDS.findall(text)
+        said = WORDS.findall(text)
         if clip.split == "train" and not is_reserved(clip) and not words.isdisjoint(said):
             yield clip, [] if _NOT_AS_WRITTEN.search(text) else said
 
@@ -197,6 +196,6 @@ def _name(found: Found, rate: int) -> str:
 
 def _listed(text: str) -> tuple[str, ...]:
     words = tuple(filter(None, text.lower().split(",")))
-    if not words or not all(_WORDS.fullmatch(word) for word in words):
+    if not words or not all(WORDS.fullmatch(word) for word in words):
         raise argparse.ArgumentTypeError(f"{text!r} is no list of words such as yes,no")
     return words

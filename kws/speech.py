@@ -9,7 +9,7 @@ from kws.clips import KEYWORDS, Clip, DataError, manifest_lines
 
 HOMOPHONES = {"know": "no", "write": "right", "wright": "right", "rite": "right"}
 """Words that no spotter can tell from a keyword: a network is not to learn that they are `_unknown_`."""
-_WORDS = re.compile(r"[a-z]+(?:'[a-z]+)*")
+WORDS = re.compile(r"[a-z]+(?:'[a-z]+)*")
 """An apostrophe inside a word belongs to it, a quote around it does not."""
 
 
@@ -40,4 +40,4 @@ def sounds_like_keywords(row: dict[str, Any]) -> bool:
 
 def _words(row: dict[str, Any]) -> frozenset[str]:
     said = f"{row.get('text', '')} {row.get('label', '')}".lower().replace("\u2019", "'")
-    return frozenset(_WORDS.findall(said))
+    return frozenset(WORDS.findall(said))

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from asr.ngrams.counting import Level
 from asr.ngrams.smoothing import NEVER, Floats, Kept, Smoothed
-from stapes.tasks.ngrams import CODES, FOLLOWED, HEADER, MAGIC, VERSION, fingerprint, sections
+from stapes.tasks.ngrams import CODES, FOLLOWED, HEADER, MAGIC, VERSION, fingerprint, sections, table_bytes
 
 
 def size(levels: Sequence[Level], kept: Sequence[Kept]) -> int:
     """Bytes of the table, before it is deflated."""
     counts, followed = ([int(each.sum()) for each in masks] for masks in (kept, followed_by(levels, kept)))
-    return sum(np.dtype(kind).itemsize * n for kind, n in sections(counts, followed).values())
+    return table_bytes(counts, followed)
 
 
 def followed_by(levels: Sequence[Level], kept: Sequence[Kept]) -> list[Kept]:

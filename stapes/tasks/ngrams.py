@@ -61,6 +61,11 @@ def sections(counts: Sequence[int], followed: Sequence[int]) -> dict[str, tuple[
     return parts
 
 
+def table_bytes(counts: Sequence[int], followed: Sequence[int]) -> int:
+    """Of all `sections` together, inflated."""
+    return sum(np.dtype(kind).itemsize * n for kind, n in sections(counts, followed).values())
+
+
 @dataclass(frozen=True, slots=True)
 class _Level:
     """N-grams of one length, by their contexts."""
@@ -98,7 +103,7 @@ class Ngrams:
             labels: of the model.
 
         Raises:
-            SpecError: not a language model, cut, newer than this stapes, or made for other labels.
+            SpecError: not a language model, cut, of another version, or made for other labels.
         """
         self._counts, self._followed = _header(data, labels)
         self._body = _body(data, self._counts, self._followed)
@@ -197,7 +202,7 @@ def _header(data: bytes, labels: Sequence[str]) -> tuple[tuple[int, ...], tuple[
 
 def _body(data: bytes, counts: Sequence[int], followed: Sequence[int]) -> bytes:
     """The sections, inflated."""
-    wanted = sum(np.dtype(kind).itemsize * n for kind, n in sections(counts, followed).values())
+    wanted = table_bytes(counts, followed)
     if wanted > _MOST_DEFLATED * len(data):
         raise SpecError(f"language model damaged: its {len(data)} bytes do not hold {tuple(counts)} n-grams")
     stream = zlib.decompressobj()
